@@ -1,0 +1,55 @@
+"""The one error tree. Each class is an exit status of the command table; `cli` is the only place that catches them.
+
+Every error is one line that names path and cause, and one line (`hint`) that says what to do.
+"""
+
+
+class TracejailError(Exception):
+    """Base of all that a user can cause. `status` is the exit status of the process."""
+
+    status = 5
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TracejailError):
+    """The command line or an input file makes no sense (exit 2)."""
+
+    status = 2
+
+
+class ManifestError(UsageError):
+    """A manifest that can't be read, is cut short, or asks for what no manifest may ask for (exit 2)."""
+
+
+class IncompleteError(TracejailError):
+    """A limit or a time-out ended the work before it was done (exit 3)."""
+
+    status = 3
+
+
+class DeniedError(TracejailError):
+    """The policy refuses it and no --allow says otherwise (exit 4)."""
+
+    status = 4
+
+
+class InputOutputError(TracejailError):
+    """ENOSPC, EIO, a source that changes while it is copied, a tree that is in the way (exit 5)."""
+
+    status = 5
+
+
+class KernelLacksError(TracejailError):
+    """The kernel or the privileges at hand lack something, which the message names (exit 6)."""
+
+    status = 6
+
+
+class LockedError(TracejailError):
+    """Another run works on this jail (exit 7)."""
+
+    status = 7

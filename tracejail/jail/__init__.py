@@ -1,0 +1,1 @@
+"""The tree that a target runs in: building it from a manifest, and entering it."""

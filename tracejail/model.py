@@ -1,0 +1,231 @@
+"""The nouns of the project: frozen dataclasses and enumerations, no input or output.
+
+Path names are `str` decoded with surrogateescape (os.fsdecode), so that any bytes survive a round trip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NewType
+
+# An absolute path as seen from the jail's root: begins with "/", no "." or "..", no trailing "/".
+JailPath = NewType("JailPath", str)
+# A path as seen from the host root (`--from`, default "/"): the same spelling rules, another tree.
+HostPath = NewType("HostPath", str)
+
+
+class MissKind(Enum):
+    """An access whose answer in the trial jail differs from the host's, by how it shows."""
+
+    ABSENT = "absent"            # ENOENT or ENOTDIR
+    INTERPRETER = "interpreter"  # execve ENOENT although the file is there
+    LISTING = "listing"          # a directory read that lacks the host's names
+    SOCKET = "socket"            # AF_UNIX connect or send to a path
+    CREATE = "create"            # O_CREAT, mkdir, rename... into a parent that is not there
+    DENIED = "denied"            # EACCES or EPERM
+
+
+class Want(Enum):
+    """What a system call wants of a path that it is given: a column of the syscall table."""
+
+    OBJECT = "object"    # the object itself must exist
+    EXECUTE = "execute"  # the object and its interpreter must exist
+    CREATE = "create"    # the parent must exist; the object itself is made by the call
+    REMOVE = "remove"    # the object goes away: nothing to bring
+    LIST = "list"        # the directory's names are read
+    SOCKET = "socket"    # an AF_UNIX socket to talk to
+
+
+class EntryType(Enum):
+    """The type of a jail entry, in the words of mtree(5)."""
+
+    FILE = "file"
+    DIRECTORY = "dir"
+    SYMLINK = "link"
+    CHARACTER = "char"
+    BLOCK = "block"
+    FIFO = "fifo"
+    SOCKET = "socket"
+
+
+class Origin(Enum):
+    """Why an entry is in a manifest."""
+
+    ARGV = "argv"                            # the program itself
+    MISS = "miss"                            # a call asked for it
+    LISTING = "listing"                      # shown by a directory listing and then used
+    SYMLINK = "symlink"                      # a hop on the way to another entry
+    ELF_INTERPRETER = "elf-interpreter"      # PT_INTERP of an executed file
+    ELF_NEEDED = "elf-needed"                # DT_NEEDED of a loaded file (static closure)
+    SCRIPT_INTERPRETER = "script-interpreter"  # "#!" of an executed file
+    PARENT = "parent"                        # a directory above another entry
+    INCLUDE = "include"                      # --include
+    BASE = "base"                            # what every jail has: the harmless devices
+
+
+class Content(Enum):
+    """Where a regular file's bytes come from when the jail is built."""
+
+    HOST = "host"          # copied from the host, the same path
+    ACCOUNTS = "accounts"  # passwd or group, reduced to the manifest's accounts
+    LD_CACHE = "ld.so.cache"  # made anew for the libraries that are in the jail
+    EMPTY = "empty"        # a name that is only listed
+
+
+class ResolutionKind(Enum):
+    """What the resolver made of a miss."""
+
+    FOUND = "found"
+    ABSENT = "absent"    # not on the host either
+    VIRTUAL = "virtual"  # needs a mount (proc, sys, devpts) or a bound socket
+    DENIED = "denied"    # the policy refuses
+
+
+@dataclass(frozen=True, slots=True)
+class PathArgument:
+    """One path of a system call, read at the stop."""
+
+    spelled: str           # as the tracee wrote it; may be relative
+    base: str              # jail path of the directory that a relative path starts at (cwd or dirfd); "" if unknown
+    root: str              # jail path of the tracee's root directory; "/" unless it called chroot
+    want: Want
+    follow: bool = True    # whether a symlink in the last place is followed
+
+
+@dataclass(frozen=True, slots=True)
+class SyscallRecord:
+    """A path-carrying system call of a tracee; complete, so that the tracee is not asked again."""
+
+    process: int           # thread group id, in the tracer's pid namespace
+    thread: int
+    program: str           # jail path of the executable that makes the call
+    syscall: str
+    architecture: str      # "x86-64" or "i386"
+    arguments: tuple[PathArgument, ...]
+    flags: int = 0         # open flags where the call has them
+    result: int = 0        # >= 0, or a negative errno; meaningful at the exit only
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Because:
+    """Who asked for a path: program, system call, and the path as it was spelled."""
+
+    program: str
+    syscall: str
+    spelled: str
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """An access whose answer differs from the host's."""
+
+    kind: MissKind
+    because: Because
+    argument: PathArgument
+    flags: int = 0
+    process: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What the resolver made of a miss, with the reason in words for all but FOUND."""
+
+    kind: ResolutionKind
+    reason: str = ""
+    path: JailPath = JailPath("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path that the jail must hold: a line of the manifest."""
+
+    path: JailPath
+    type: EntryType
+    mode: int                      # permission bits, with setuid, setgid and sticky
+    uid: int
+    gid: int
+    origin: Origin
+    because: Because | None = None
+    kind: MissKind | None = None   # the kind of the miss that asked for it
+    size: int = 0                  # bytes; regular files only
+    mtime_ns: int = 0              # regular files of content HOST only
+    sha256: str = ""               # regular files only
+    content: Content = Content.HOST
+    target: str = ""               # symlinks only
+    device: tuple[int, int] | None = None  # major, minor
+    xattrs: tuple[tuple[str, str], ...] = ()  # name, value as hexadecimal digits
+    hard_link: str = ""            # the first path of the same host inode, "" where this is the first or only one
+    package: str = ""
+    version: str = ""
+    via: str = ""                  # the entry that brought this one (link -> target, program -> interpreter)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount that the jail needs, as `proc` on /proc."""
+
+    type: str     # proc, sysfs, devpts
+    path: JailPath
+
+
+@dataclass(frozen=True, slots=True)
+class PathNote:
+    """A path that did not become an entry, and why: absent, denied, a socket to bind."""
+
+    path: str
+    reason: str
+    because: Because
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What was run, and how; enough for `verify` to run it again. Environment values are never stored."""
+
+    argv: tuple[str, ...]
+    directory: str = "/"
+    user: str = ""
+    environment: tuple[str, ...] = ()   # names only
+    exercises: tuple[str, ...] = ()
+    ready: str = ""
+    stop: str = "TERM"
+    expect: int = 0
+    network: str = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class HostIdentity:
+    """The machine that the files come from."""
+
+    root: str          # the host root, `--from`
+    distribution: str  # PRETTY_NAME of os-release
+    kernel: str
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The accounts that the jail's passwd and group are reduced to; `everything` keeps them whole."""
+
+    everything: bool = False
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that a jail needs: the truth from which it is built, checked and updated."""
+
+    command: Command
+    host: HostIdentity
+    jail: str                                # path of the jail directory on this machine
+    clean: bool
+    rounds: int
+    accounts: Accounts = field(default_factory=Accounts)
+    entries: tuple[Entry, ...] = ()          # sorted by path
+    mounts: tuple[Mount, ...] = ()
+    sockets: tuple[PathNote, ...] = ()       # AF_UNIX sockets of others, to be bound into the jail
+    listens: tuple[str, ...] = ()            # what the target itself listens on
+    absent: tuple[PathNote, ...] = ()
+    denied: tuple[PathNote, ...] = ()
+    warnings: tuple[str, ...] = ()
