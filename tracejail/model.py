@@ -229,3 +229,58 @@ class Manifest:
     absent: tuple[PathNote, ...] = ()
     denied: tuple[PathNote, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOptions:
+    """What `learn` and `verify` are told about the target and the run."""
+
+    argv: tuple[str, ...]
+    jail: str = ""                       # path of the jail directory; "" takes NAME.jail in the current directory
+    manifest: str = ""                   # "" takes JAIL.json beside the jail
+    host_root: str = "/"
+    exercises: tuple[str, ...] = ()      # shell commands
+    ready: str = ""                      # tcp:PORT, unix:PATH, file:PATH, command:CMD; "" for the default
+    reload: str = ""                     # signal name; "" for none
+    stop: str = "TERM"
+    timeout: float = 60.0                # seconds that one run may take in all
+    expect: int = 0                      # the exit status that is right for the target
+    network: str = "private"             # private or host
+    mounts: tuple[str, ...] = ()         # proc, sys, devpts
+    accounts: str = "used"               # used or all
+    user: str = ""
+    directory: str = "/"
+    environment: tuple[tuple[str, str], ...] = ()
+    includes: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()       # globs
+    allows: tuple[str, ...] = ()         # globs of what the policy denies
+    engine: str = "auto"                 # auto, seccomp
+    listing: str = "used"                # used, names, all
+    max_names: int = 20000               # names shown of one directory
+    restart: bool = False
+    max_rounds: int = 50
+    replace: bool = False
+    append: bool = False                 # add to the manifest and jail that are there
+    stdin: str = ""                      # a file, "-" for all of standard input; "" for none
+    interactive: bool = False            # the target has the terminal in the learning run
+
+
+@dataclass(frozen=True, slots=True)
+class LearnResult:
+    """How a learn or a verify ended: what `cli` prints or dumps as JSON."""
+
+    clean: bool
+    status: int                          # exit status of the command, by the table in errors
+    rounds: int
+    seconds: float
+    manifest: Manifest
+    manifest_path: str
+    missing: tuple[PathNote, ...] = ()   # misses that the host could satisfy and the last run still had
+    harmless: tuple[PathNote, ...] = ()  # absent paths that the table of known harmless misses names
+    reason: str = ""                     # why it is not clean, one line
+    hint: str = ""                       # what to do about it, one line
+    ended: str = ""                      # how the target ended, one line
+    output: bytes = b""                  # the last lines of the target's own output
+    exercise_output: bytes = b""         # the last lines of the exercise that failed
+    misses: tuple[str, ...] = ()         # every miss of the learning run: `kind syscall path`
+    notes: tuple[str, ...] = ()          # for the summary only: opaque parts, differing output and the like
