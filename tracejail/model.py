@@ -105,6 +105,8 @@ class SyscallRecord:
     arguments: tuple[PathArgument, ...]
     flags: int = 0         # open flags where the call has them
     result: int = 0        # >= 0, or a negative errno; meaningful at the exit only
+    words: tuple[int, ...] = ()  # the raw arguments: ids of setuid and kin
+    address: str = ""      # of a socket call: inet:ADDRESS:PORT, unix-abstract:NAME
 
 
 @dataclass(frozen=True, slots=True, order=True)

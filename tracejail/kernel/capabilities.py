@@ -1,0 +1,58 @@
+"""Capabilities and the other prctl(2) attributes of a process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from .syscalls import libc, syscall
+
+_CAPGET, _CAPSET = 125, 126
+_VERSION_3 = 0x20080522
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_KEEPCAPS = 1, 4, 24, 8
+
+# Numbers of linux/capability.h.
+_NAMES = (
+    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
+    "net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct "
+    "sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap "
+    "mac_override mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore"
+)
+NAMES = tuple(_NAMES.split())
+
+SYS_ADMIN, SYS_PTRACE, SYS_CHROOT = NAMES.index("sys_admin"), NAMES.index("sys_ptrace"), NAMES.index("sys_chroot")
+
+
+def effective() -> set[int]:
+    """The calling thread's effective capabilities, by number."""
+    header = struct.pack("=Ii", _VERSION_3, 0)
+    data = ctypes.create_string_buffer(24)
+    syscall(_CAPGET, header, data)
+    low, _, _, high, _, _ = struct.unpack("=6I", data.raw)
+    word = low | high << 32
+    return {number for number in range(64) if word >> number & 1}
+
+
+def limit(keep: set[int]) -> None:
+    """Drop all capabilities but `keep` from every set of the calling thread, the bounding set included."""
+    own = effective()
+    for number in range(64):
+        if number not in keep and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) < 0:
+            break  # EINVAL: the kernel knows no capability from here on
+    word = sum(1 << number for number in keep & own)
+    low, high = word & 0xFFFFFFFF, word >> 32
+    # Inheritable stays empty: it matters to files with capabilities only.
+    syscall(_CAPSET, struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", low, low, 0, high, high, 0))
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGKILL for this process when the thread that forked it ends; at once if it has ended already."""
+    libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def hide() -> None:
+    """Nobody without CAP_SYS_PTRACE may ptrace this process or read its memory (PR_SET_DUMPABLE 0)."""
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

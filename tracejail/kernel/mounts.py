@@ -1,0 +1,85 @@
+"""Mounts by descriptor (fsopen(2), fsmount(2), move_mount(2)), pivot_root(2), and what lies on them."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from .syscalls import libc, syscall
+
+_FSOPEN, _FSCONFIG, _FSMOUNT, _MOVE_MOUNT, _OPEN_TREE, _PIVOT_ROOT = 430, 431, 432, 429, 428, 155
+_SET_STRING, _CREATE = 1, 6
+_CLOEXEC = 1
+_MOVE_EMPTY_PATH = 0x4
+_OPEN_TREE_CLONE = 1
+_AT_EMPTY_PATH = 0x1000
+_MNT_DETACH = 2
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+_MS_REC, _MS_PRIVATE = 16384, 1 << 18
+_ATTRIBUTES = {MS_RDONLY: 1, MS_NOSUID: 2, MS_NODEV: 4, MS_NOEXEC: 8}  # MOUNT_ATTR_*, mount_setattr(2)
+
+
+def make_mount(file_system: str, options: dict[str, str], flags: int = 0) -> int:
+    """A new mount that is attached nowhere, as a directory descriptor of its root that can be read and written.
+
+    It is gone when its last descriptor and its last mount namespace are. Raises OSError naming the file system.
+    """
+    try:
+        context = syscall(_FSOPEN, file_system.encode(), _CLOEXEC)
+        try:
+            for key, value in options.items():
+                syscall(_FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+            syscall(_FSCONFIG, context, _CREATE, None, None, 0)
+            attributes = sum(bit for flag, bit in _ATTRIBUTES.items() if flags & flag)
+            detached = syscall(_FSMOUNT, context, _CLOEXEC, attributes)
+        finally:
+            os.close(context)
+    except OSError as error:
+        raise OSError(error.errno, f"mount of {file_system}: {os.strerror(error.errno or 0)}") from None
+    try:
+        # fsmount(2) gives an O_PATH descriptor; getdents and O_TMPFILE want a real one of the same mount.
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+    finally:
+        os.close(detached)
+
+
+def clone_tree(path: str) -> int:
+    """A private bind mount of `path`, attached nowhere (open_tree(2)), as a directory descriptor of its root."""
+    detached = syscall(_OPEN_TREE, -100, os.fsencode(path), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+    finally:
+        os.close(detached)
+
+
+def attach(mount: int, path: str) -> None:
+    """Put a detached mount (a descriptor of its root) at `path` of the calling process's mount namespace."""
+    syscall(_MOVE_MOUNT, mount, b"", -100, os.fsencode(path), _MOVE_EMPTY_PATH)
+
+
+def mount(source: str, target: str, file_system: str, flags: int, data: str = "") -> None:
+    """mount(2). Raises OSError naming the target."""
+    if libc.mount(os.fsencode(source), os.fsencode(target), file_system.encode(), flags, data.encode()) < 0:
+        _fail(f"mount on {target}")
+
+
+def make_private() -> None:
+    """No mount or unmount of this mount namespace reaches another (MS_REC | MS_PRIVATE on /)."""
+    if libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) < 0:
+        _fail("making / private")
+
+
+def enter_root(new_root: int) -> None:
+    """Make an attached mount the root of this mount namespace and let the old one go (pivot_root(2), NOTES)."""
+    os.fchdir(new_root)
+    syscall(_PIVOT_ROOT, b".", b".")
+    if libc.umount2(b".", _MNT_DETACH) < 0:
+        _fail("unmount of the old root")
+    os.chdir("/")
+
+
+def _fail(what: str) -> None:
+    import ctypes
+
+    code = ctypes.get_errno() or errno.EIO
+    raise OSError(code, f"{what}: {os.strerror(code)}")
