@@ -182,3 +182,10 @@ ROWS: tuple[Row, ...] = (
 
 # socketcall(2): which call argument 0 names.
 SOCKETCALLS = {2: "bind", 3: "connect", 4: "listen", 11: "sendto", 16: "sendmsg", 20: "sendmmsg"}
+
+# Calls that only look: they need a file's size, mode and time, not its bytes.
+LOOKS = frozenset((
+    "stat", "lstat", "oldstat", "oldlstat", "stat64", "lstat64", "newfstatat", "fstatat64", "statx", "access",
+    "faccessat", "faccessat2", "readlink", "readlinkat", "statfs", "statfs64", "chdir", "getxattr", "lgetxattr",
+    "listxattr", "llistxattr", "inotify_add_watch",
+))

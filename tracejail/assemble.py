@@ -1,0 +1,118 @@
+"""From what runs asked for to a manifest: owners, packages, accounts, digests. Nothing in it differs between two
+runs of the same thing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tracejail.contents import with_digests
+from tracejail.model import (
+    Accounts,
+    Command,
+    Content,
+    Entry,
+    EntryType,
+    HostIdentity,
+    JailPath,
+    Manifest,
+    Mount,
+    PathNote,
+)
+from tracejail.resolve.accounts import accounts_for
+from tracejail.resolve.host import HostRoot, inspect, names, read_start
+from tracejail.resolve.packages import owners
+from tracejail.trial.ledger import Ledger
+from tracejail.trial.outcome import Outcome
+from tracejail.trial.walk import join
+
+MOUNTS = {"proc": ("proc", "/proc"), "sys": ("sysfs", "/sys"), "devpts": ("devpts", "/dev/pts")}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What beside the runs decides the manifest."""
+
+    command: Command
+    jail: str
+    mounts: tuple[str, ...]
+    accounts_everything: bool
+    extra_users: frozenset[int]
+    extra_groups: frozenset[int]
+
+
+def host_identity(host: HostRoot) -> HostIdentity:
+    """The machine that the files come from."""
+    text = read_start(host, JailPath("/etc/os-release"), 4096) or read_start(host, JailPath("/usr/lib/os-release"), 4096)
+    fields = dict(line.split("=", 1) for line in text.decode("utf-8", "replace").splitlines() if "=" in line)
+    name = fields.get("PRETTY_NAME", "").strip("\"'")
+    return HostIdentity(host.path, name, platform.release(), platform.machine())
+
+
+def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, named: Iterable[Entry]) -> Manifest:
+    """The manifest of a run. `named` are entries that are there for their names only.
+
+    Raises InputOutputError for a source that can't be read.
+    """
+    entries = dict(ledger.entries)
+    for entry in named:
+        entries.setdefault(entry.path, entry)
+    users = {0} | outcome.users | shape.extra_users | {entry.uid for entry in entries.values()}
+    groups = {0} | outcome.groups | shape.extra_groups | {entry.gid for entry in entries.values()}
+    words = {part for word in shape.command.argv[1:] for part in (word, *word.replace("@", ":").split(":"))}
+    accounts = Accounts(everything=True)
+    if not shape.accounts_everything:
+        accounts = accounts_for(host, users, groups, words)
+    done = with_digests(host, list(entries.values()), accounts)
+    packages = owners(host, [entry.path for entry in done])
+    done = [replace(entry, package=owner[0], version=owner[1]) if (owner := packages.get(entry.path)) else entry
+            for entry in done]
+    return Manifest(
+        command=shape.command,
+        host=host_identity(host),
+        jail=shape.jail,
+        clean=False,
+        rounds=0,
+        accounts=accounts,
+        entries=tuple(sorted(done, key=lambda entry: entry.path)),
+        mounts=tuple(Mount(MOUNTS[name][0], JailPath(MOUNTS[name][1])) for name in sorted(shape.mounts)),
+        sockets=_sorted(ledger.sockets),
+        listens=tuple(sorted(outcome.listens)),
+        absent=_sorted(ledger.absent),
+        denied=_sorted(ledger.denied),
+    )
+
+
+def _sorted(notes: dict[str, PathNote]) -> tuple[PathNote, ...]:
+    return tuple(notes[path] for path in sorted(notes))
+
+
+def same_in_both(manifest: Manifest, proof: Ledger) -> Manifest:
+    """Only what both the learning and the proving run found absent: names that are random are in one of them."""
+    return replace(manifest, absent=tuple(note for note in manifest.absent if note.path in proof.absent))
+
+
+def names_of(host: HostRoot, directories: Iterable[str], known: Iterable[str]) -> list[Entry]:
+    """Entries for the names of `directories` that are not `known`: files without content, of the true type."""
+    have, named = set(known), []
+    for directory in directories:
+        for name in names(host, JailPath(directory)):
+            path = JailPath(join(directory, name))
+            node = inspect(host, path) if path not in have else None
+            if node is None or node.type in (EntryType.CHARACTER, EntryType.BLOCK):
+                continue
+            from tracejail.model import Origin
+
+            content = Content.EMPTY if node.type is EntryType.FILE else Content.HOST
+            mode = node.mode & 0o1777 if node.type is EntryType.FILE else node.mode
+            named.append(
+                Entry(path, node.type, mode, node.uid, node.gid, Origin.LISTING, target=node.target, content=content)
+            )
+    return named
+
+
+def caller_environment(given: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The target's environment: the caller's, as chroot(1) passes it, and what -E says."""
+    return {**os.environ, **dict(given)}

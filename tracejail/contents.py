@@ -1,0 +1,93 @@
+"""The bytes of a manifest's files: from the host, or made for this jail (accounts, ld.so.cache)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tracejail.jail.build import Contents, Times
+from tracejail.model import Accounts, Content, Entry, EntryType, JailPath
+from tracejail.resolve.accounts import reduce_group, reduce_passwd
+from tracejail.resolve.host import HostRoot, inspect, open_source, read_start
+from tracejail.resolve.loader import reduce_cache
+from tracejail.trial.walk import Found, Place, walk
+
+_LARGEST_MADE = 64 << 20  # bytes: no passwd or ld.so.cache is larger
+
+
+def contents_of(host: HostRoot, entries: Iterable[Entry], accounts: Accounts) -> Contents:
+    """The function that `populate` asks for a file's bytes."""
+    present = {entry.path: entry for entry in entries}
+
+    def give(entry: Entry) -> int | bytes:
+        match entry.content:
+            case Content.HOST:
+                return open_source(host, entry.path)
+            case Content.EMPTY:
+                return b""
+            case Content.ACCOUNTS:
+                text = read_start(host, entry.path, _LARGEST_MADE)
+                if accounts.everything:
+                    return text
+                return reduce_passwd(text, accounts) if entry.path.endswith("passwd") else reduce_group(text, accounts)
+            case Content.LD_CACHE:
+                data = read_start(host, entry.path, _LARGEST_MADE)
+                return reduce_cache(data, lambda path: _is_file(present, path))
+
+    return give
+
+
+def _is_file(present: dict[JailPath, Entry], path: str) -> bool:
+    def look(at: str) -> Found | None:
+        entry = present.get(JailPath(at))
+        return Found(entry.type, entry.target) if entry else None
+
+    found = walk("/", "/", path, True, False, look, lambda _: None)
+    entry = present.get(JailPath(found.path))
+    return found.place is Place.FOUND and entry is not None and entry.type is EntryType.FILE
+
+
+def times_of(host: HostRoot) -> Times:
+    """The host's times of directories and symlinks; they are not in the manifest, as they change with no change of it."""
+
+    def give(entry: Entry) -> int | None:
+        node = inspect(host, entry.path)
+        return node.mtime_ns if node is not None and node.type is entry.type else None
+
+    return give
+
+
+def with_digests(host: HostRoot, entries: list[Entry], accounts: Accounts) -> list[Entry]:
+    """The entries with size and sha256 of what the jail will hold, and hard-link groups by the host's inodes.
+
+    Raises InputOutputError for a source that can't be read.
+    """
+    give = contents_of(host, entries, accounts)
+    first_names: dict[tuple[int, int], str] = {}
+    done = []
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        if entry.type is not EntryType.FILE:
+            done.append(entry)
+            continue
+        if entry.content is Content.HOST:
+            node = inspect(host, entry.path)
+            first = ""
+            if node is not None and node.links > 1:
+                first = first_names.setdefault(node.inode, entry.path)
+            entry = replace(entry, hard_link="" if first == entry.path else first)
+            if entry.sha256:
+                done.append(entry)
+                continue
+        digest, size = _digest(give(entry))
+        done.append(replace(entry, sha256=digest, size=size))
+    return done
+
+
+def _digest(source: int | bytes) -> tuple[str, int]:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest(), len(source)
+    with os.fdopen(source, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest, stream.tell()

@@ -1,0 +1,1 @@
+"""One run of a target in a tree. Ties trace, resolve and jail together; learn, verify and trace are made of runs."""

@@ -1,0 +1,251 @@
+"""What to say to a miss: the function value that the tracer is handed, in its three manners.
+
+LEARN brings what is missing while the target is stopped and has the call made again. COLLECT remembers it for after
+the run (`--restart`). VERIFY answers nothing, shows nothing, and remembers what the host could have satisfied.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tracejail.model import Because, Miss, MissKind, Origin, PathArgument, PathNote, SyscallRecord, Want
+from tracejail.trace.engine import Answer
+from tracejail.trace.misses import because as because_of
+from tracejail.trace.misses import misses
+from tracejail.trace.table import LOOKS
+
+from .supply import Refusal, Supply
+from .walk import Place, Walk
+
+
+class Manner(Enum):
+    """How a run treats its misses."""
+
+    LEARN = "learn"
+    COLLECT = "collect"
+    VERIFY = "verify"
+
+
+_Key = tuple[str, str, str, bool, Want, bool]
+_CHANGES = frozenset(("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "umount2", "mount"))
+_NO_WAY_OUT = (-errno.ENETUNREACH, -errno.EHOSTUNREACH)
+
+
+def _holds_content(flags: int) -> bool:
+    """Whether an open that may make the file would read or keep what the host's file holds: a data base, not a log
+    that is appended to, a lock that must not be there, or a file that is cut to nothing."""
+    if not flags & os.O_CREAT or flags & (os.O_EXCL | os.O_TRUNC):
+        return False
+    return not (flags & os.O_ACCMODE == os.O_WRONLY and flags & os.O_APPEND)
+
+
+@dataclass(slots=True)
+class Answers:
+    """The answering of one run."""
+
+    supply: Supply
+    manner: Manner
+    heard: Callable[[str], None]         # told each miss line as it comes
+    known: set[_Key] = field(default_factory=set)    # calls that succeeded: their next exit is not waited for
+    touched: set[_Key] = field(default_factory=set)
+    unreachable: dict[str, None] = field(default_factory=dict)  # addresses that the private network has no way to
+    answered: int = 0
+
+    def enter(self, record: SyscallRecord) -> bool:
+        """At the entry of a call; whether its result is wanted."""
+        if record.syscall in _CHANGES:
+            self.known.clear()
+        wanted = bool(record.address) and record.syscall == "connect"
+        for argument in record.arguments:
+            if argument.want is Want.LIST:
+                self._list(record, argument)
+            elif argument.want is not Want.REMOVE:
+                wanted |= self._enter_path(record, argument)
+        return wanted
+
+    def _enter_path(self, record: SyscallRecord, argument: PathArgument) -> bool:
+        looks = record.syscall in LOOKS
+        key = (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
+        if argument.want is Want.CREATE:
+            if _holds_content(record.flags) and key not in self.touched:
+                self.touched.add(key)
+                self._create_over(record, argument)
+            return True
+        if key in self.known:
+            return False
+        if self.supply.stand_ins and key not in self.touched:
+            self._fill(record, argument, looks)
+        return True
+
+    def _fill(self, record: SyscallRecord, argument: PathArgument, looks: bool) -> None:
+        """A stand-in that is about to be used gets its bytes, and each hop to it is noted as used."""
+        found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow)
+        if found.place is not Place.FOUND or not found.trial or any(hop.missing for hop in found.hops):
+            return
+        because = because_of(record, argument)
+        if not looks:
+            refusal = self.supply.fill(found.path)
+            if refusal is not None:
+                self._refused(refusal, because)
+                return
+        self.supply.note(found, Origin.MISS, because, MissKind.ABSENT)
+
+    def _create_over(self, record: SyscallRecord, argument: PathArgument) -> None:
+        """A call that makes a file where it finds none: what the host's file holds must be there first."""
+        found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create=True)
+        if found.place is Place.FREE:
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow)
+        if found.place is not Place.FOUND:
+            return
+        if found.trial:
+            if not any(hop.missing for hop in found.hops):
+                self._fill(record, argument, looks=False)
+            return
+        because = because_of(record, argument)
+        self._answer(Miss(MissKind.CREATE, because, argument, record.flags, record.process), found)
+
+    def _list(self, record: SyscallRecord, argument: PathArgument) -> None:
+        if self.manner is Manner.VERIFY or argument.spelled in self.supply.listed:
+            return
+        if self.supply.show(argument.spelled):
+            self._heard(Miss(MissKind.LISTING, because_of(record, argument), argument))
+
+    def finish(self, record: SyscallRecord) -> Answer:
+        """At the exit of a call."""
+        if record.result in _NO_WAY_OUT and record.address:
+            self.unreachable[record.address.removeprefix("inet:")] = None
+        if record.result >= 0 or record.result in (-errno.EEXIST, -errno.EISDIR, -errno.EINPROGRESS):
+            self._succeeded(record)
+            return Answer.LEAVE
+        retry = False
+        for miss in misses(record):
+            retry |= self._miss(record, miss)
+        if retry:
+            self.answered += 1
+        return Answer.RETRY if retry else Answer.LEAVE
+
+    def _succeeded(self, record: SyscallRecord) -> None:
+        for argument in record.arguments:
+            looks = record.syscall in LOOKS
+            key = (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
+            if key not in self.known and argument.want in (Want.OBJECT, Want.EXECUTE):
+                if self.manner is Manner.COLLECT:
+                    self._touch(record, argument)
+                if argument.want is Want.OBJECT and not record.syscall.startswith("chroot"):
+                    self.known.add(key)
+            elif argument.want is Want.CREATE and self.manner is Manner.COLLECT:
+                self._touch(record, argument)
+
+    def _touch(self, record: SyscallRecord, argument: PathArgument) -> None:
+        create = argument.want is Want.CREATE
+        found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
+        because = because_of(record, argument)
+        self._note(found, because, MissKind.CREATE if create else MissKind.ABSENT)
+        if argument.want is Want.EXECUTE:
+            self.supply.interpreters(found.path, argument.root, argument.base, because, bring=False)
+
+    def _note(self, found: Walk, because: Because, kind: MissKind) -> None:
+        self.supply.note(found, Origin.MISS, because, kind)
+
+    # --- misses ----------------------------------------------------------------------------------------------
+
+    def _miss(self, record: SyscallRecord, miss: Miss) -> bool:
+        argument = miss.argument
+        if miss.kind is MissKind.DENIED:
+            self._heard(miss)
+            self._remember(self.supply.ledger.refused, argument, miss.because, "the kernel said no")
+            return False
+        create = argument.want is Want.CREATE
+        found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
+        if found.place is Place.ABSENT:
+            if not (create and record.flags == 0 and record.syscall.startswith(("rename", "link"))):
+                self._heard(miss)
+            self._remember(self.supply.ledger.absent, argument, miss.because, "not on the host either")
+            return False
+        if any(hop.missing for hop in found.hops):
+            return self._answer(miss, found)
+        if argument.want is Want.EXECUTE:
+            return self._interpreter(record, miss, found)
+        if argument.want is Want.SOCKET:
+            # Another program of the trial may have made the socket; or nobody listens behind it.
+            self._heard(miss)
+        return False
+
+    def _answer(self, miss: Miss, found: Walk) -> bool:
+        """Bring what a walk lacks, or say why not; whether the call is to be made again."""
+        refusal = self.supply.refusal(found)
+        if refusal is not None:
+            self._heard(miss)
+            self._refused(refusal, miss.because)
+            return False
+        self._heard(miss)
+        if self.manner is not Manner.LEARN:
+            ledger = self.supply.ledger
+            path = next(hop.path for hop in found.hops if hop.missing)
+            if path not in ledger.missing:
+                ledger.missing[path] = PathNote(path, miss.kind.value, miss.because)
+            ledger.pending.append(miss)
+            return False
+        brought = self.supply.bring(found)
+        self._note(found, miss.because, miss.kind)
+        return brought
+
+    def _interpreter(self, record: SyscallRecord, miss: Miss, found: Walk) -> bool:
+        argument = miss.argument
+        kind = Miss(MissKind.INTERPRETER, miss.because, argument, miss.flags, miss.process)
+        bring = self.manner is Manner.LEARN
+        brought = self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring)
+        if brought or not bring:
+            self._heard(kind)
+        if not bring:
+            ledger = self.supply.ledger
+            ledger.missing.setdefault(found.path, PathNote(found.path, MissKind.INTERPRETER.value, miss.because))
+            ledger.pending.append(kind)
+        return brought
+
+    def _refused(self, refusal: Refusal, because: Because) -> None:
+        ledger = self.supply.ledger
+        table = {
+            "denied": ledger.denied, "virtual": ledger.virtual, "socket": ledger.sockets, "absent": ledger.absent
+        }[refusal.kind]
+        table.setdefault(refusal.path, PathNote(refusal.path, refusal.reason, because))
+
+    def _remember(
+        self, table: dict[str, PathNote], argument: PathArgument, because: Because, reason: str
+    ) -> None:
+        path = absolute(argument)
+        table.setdefault(path, PathNote(path, reason, because))
+
+    def _heard(self, miss: Miss) -> None:
+        self.heard(self.supply.ledger.line(miss))
+
+    def bring_pending(self) -> int:
+        """After a COLLECT or VERIFY run: bring what was collected, in its order; how much came."""
+        pending, self.supply.ledger.pending = self.supply.ledger.pending, []
+        manner, self.manner = self.manner, Manner.LEARN
+        came = 0
+        for miss in pending:
+            argument = miss.argument
+            create = argument.want is Want.CREATE and not _holds_content(miss.flags)
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
+            if miss.kind is MissKind.INTERPRETER:
+                came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True)
+            elif found.place is not Place.ABSENT and not self.supply.refusal(found):
+                came += self.supply.bring(found)
+                self._note(found, miss.because, miss.kind)
+                if argument.want is Want.EXECUTE:
+                    while self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True):
+                        came += 1
+        self.manner = manner
+        return came
+
+
+def absolute(argument: PathArgument) -> str:
+    """The path of an argument as text, from the jail's root, `..` kept."""
+    if argument.spelled.startswith("/"):
+        return (argument.root if argument.root != "/" else "") + argument.spelled
+    return f"{argument.base.rstrip('/')}/{argument.spelled}"

@@ -1,0 +1,61 @@
+"""How a run ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS, signal.SIGTRAP}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to. `status` is as wait(2) gave it for the target, None while it lives."""
+
+    status: int | None = None
+    stopped: bool = False                  # the run's own stop signal ended it
+    failure: str = ""                      # why the run is not as expected, whatever the status; one line
+    hint: str = ""
+    timed_out: bool = False
+    phase: str = "start"
+    output: bytes = b""                    # the target's standard output
+    errors: bytes = b""                    # and its standard error
+    exercise_output: bytes = b""           # of all exercises
+    failed_output: bytes = b""             # of the one that failed
+    notes: dict[str, None] = field(default_factory=dict)
+    opaque: bool = False
+    users: set[int] = field(default_factory=set)
+    groups: set[int] = field(default_factory=set)
+    listens: dict[str, None] = field(default_factory=dict)
+    processes: int = 0
+
+
+def exit_status(status: int) -> int:
+    """As a shell has it: the status, or 128 and the signal's number."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def ended_words(outcome: Outcome) -> str:
+    """How the target ended, in words."""
+    if outcome.status is None:
+        return "was still running"
+    if os.WIFEXITED(outcome.status):
+        words = f"exited with status {os.WEXITSTATUS(outcome.status)}"
+    else:
+        number = os.WTERMSIG(outcome.status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        words = f"was killed by {name}"
+    return words + (" after it was told to stop" if outcome.stopped else "")
+
+
+def as_expected(outcome: Outcome, expect: int) -> bool:
+    """Whether the run ended as it should: the expected status, or any but a crash after our stop signal."""
+    if outcome.failure or outcome.timed_out or outcome.status is None:
+        return False
+    if outcome.stopped:
+        return not (os.WIFSIGNALED(outcome.status) and os.WTERMSIG(outcome.status) in _CRASHES)
+    return exit_status(outcome.status) == expect

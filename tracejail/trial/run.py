@@ -1,0 +1,407 @@
+"""One run: start the target, wait until it is ready, exercise it, stop it, and say how it went.
+
+Long because: the phases of a run share one clock and one state; split, they would pass it around.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracejail.errors import IncompleteError
+from tracejail.jail.enter import Launch, Started, start
+from tracejail.kernel import ptrace
+from tracejail.kernel.namespaces import network_namespace
+from tracejail.model import SyscallRecord
+from tracejail.show import Show
+from tracejail.trace.engine import Answer, Engine, Hooks
+
+from .answers import Answers
+from .outcome import Outcome, exit_status
+from .ready import all_asleep, is_ready
+
+_QUIET = 0.25          # seconds without a stop, for a target that listens and has exercises to come
+_QUIET_ALONE = 0.6     # the same without exercises: then quiet is the end of the learning
+_SETTLE = 0.1          # seconds without a stop after an exercise
+_GRACE = 10.0          # seconds from the stop signal to SIGKILL
+_LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
+_MOST_OUTPUT = 64 << 20  # bytes
+_SETS_USER = ("setuid", "setreuid", "setresuid", "setfsuid")
+_SETS_GROUP = ("setgid", "setregid", "setresgid", "setfsgid")
+_CHOWNS = {"chown": 1, "lchown": 1, "fchown": 1, "fchownat": 2}
+BLOCKED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """How a target is driven while it runs."""
+
+    exercises: tuple[str, ...] = ()
+    ready: str = ""
+    reload: int = 0
+    stop: int = signal.SIGTERM
+    timeout: float = 60.0
+    label: str = ""           # of the status line: "round 1"
+
+
+def run(launch: Launch, drive: Drive, engine: Engine, answers: Answers, show: Show) -> Outcome:
+    """Run the target once and return when its last process has ended.
+
+    Raises KernelLacksError, InputOutputError (a tree that is full, a source that changes), Interrupted.
+    Whatever happens, no process of the target is left.
+    """
+    with _signals_blocked():
+        return _Run(launch, drive, engine, answers, show).go()
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Run:
+    def __init__(self, launch: Launch, drive: Drive, engine: Engine, answers: Answers, show: Show) -> None:
+        self.launch, self.drive, self.engine, self.answers, self.show = launch, drive, engine, answers, show
+        self.outcome = Outcome()
+        self.started: Started | None = None
+        self.processes: set[int] = set()
+        self.over = False
+        self.began = self.last_stop = time.monotonic()
+        self.listening = False
+        self.queue = list(drive.exercises)
+        self.reloaded = not drive.reload
+        self.exercise: subprocess.Popen[bytes] | None = None
+        self.exercise_file = -1
+        self.deadline = 0.0          # of the present phase: SIGKILL then
+        self.main_ended = 0.0
+        self.next_question = 0.0
+        self.shown = 0
+        self.files = (-1, -1)
+
+    def go(self) -> Outcome:
+        launch = self.launch
+        if not launch.terminal:
+            self.files = (_output_file("stdout"), _output_file("stderr"))
+            launch = _with_standard(launch, (launch.standard[0], *self.files))
+        try:
+            self.started = start(launch)
+            ptrace.seize(self.started.target)
+            self.processes.add(self.started.target)
+            self.started.go()
+            hooks = Hooks(self.enter, self.finish, self.event, self.ended, self.idle)
+            self.engine.run(self.started.target, hooks)
+            failure = self.started.failure()
+            if failure:
+                self.outcome.failure = self.outcome.failure or failure
+        finally:
+            self._end_all()
+            if self.files[0] >= 0:
+                self._read_output()
+        return self.outcome
+
+    # --- hooks -----------------------------------------------------------------------------------------------
+
+    def enter(self, record: SyscallRecord) -> bool:
+        self._seen(record)
+        if record.syscall == "bind":
+            self._listens(record)
+        which = _CHOWNS.get(record.syscall)
+        if which is not None:
+            self._ids(self.outcome.users, record.words[which])
+            self._ids(self.outcome.groups, record.words[which + 1])
+        return self.answers.enter(record)
+
+    def finish(self, record: SyscallRecord) -> Answer:
+        self.last_stop = time.monotonic()
+        return self.answers.finish(record)
+
+    def event(self, record: SyscallRecord) -> None:
+        self._seen(record)
+        name = record.syscall
+        if name == "listen":
+            self.listening = True
+        elif name in _SETS_USER:
+            for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:
+                self._ids(self.outcome.users, word)
+        elif name in _SETS_GROUP:
+            for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:
+                self._ids(self.outcome.groups, word)
+        elif name == "fchown":
+            self._ids(self.outcome.users, record.words[1])
+            self._ids(self.outcome.groups, record.words[2])
+        elif name == "ptrace":
+            self._opaque(f"{record.program} uses ptrace(2) itself, which a traced program cannot")
+        elif name == "seccomp":
+            self._opaque(f"{record.program} sets a seccomp filter: calls that it refuses are not seen")
+        elif name in ("unshare", "setns"):
+            self.answers.known.clear()
+
+    def _seen(self, record: SyscallRecord) -> None:
+        self.last_stop = time.monotonic()
+        self.processes.add(record.process)
+
+    def _ids(self, known: set[int], word: int) -> None:
+        number = word & 0xFFFFFFFF
+        if number != 0xFFFFFFFF:  # -1: leave as it is
+            known.add(number)
+
+    def _opaque(self, note: str) -> None:
+        self.outcome.opaque = True
+        self.outcome.notes["opaque: " + note] = None
+
+    def _listens(self, record: SyscallRecord) -> None:
+        for argument in record.arguments:
+            self.outcome.listens[f"unix:{argument.spelled}"] = None
+            self.listening = True
+        address = record.address.removeprefix("inet:")
+        if record.address.startswith("inet:") and not address.endswith(":0"):
+            self.outcome.listens[address] = None
+            self.listening = True
+
+    def ended(self, process: int, status: int) -> None:
+        self.processes.discard(process)
+        if self.started is None:
+            return
+        if process == self.started.target:
+            self.outcome.status = status
+            self.main_ended = time.monotonic()
+        elif process == self.started.init:
+            self.over = True
+        elif self.exercise is not None and process == self.exercise.pid:
+            self._exercise_ended(status)
+
+    # --- the phases ------------------------------------------------------------------------------------------
+
+    def idle(self) -> float | None:
+        """Between two stops: does what the clock and the phase ask for."""
+        if self.over:
+            return None
+        now = time.monotonic()
+        self._follow_output(now)
+        outcome = self.outcome
+        if outcome.phase != "stop" and now - self.began > self.drive.timeout:
+            self._time_out()
+        match outcome.phase:
+            case "start":
+                self._start(now)
+            case "exercise":
+                self._settle(now)
+            case "stop":
+                self._stopping(now)
+        return 0.02 if now - self.last_stop < 1 else 0.1
+
+    def _start(self, now: float) -> None:
+        outcome, drive = self.outcome, self.drive
+        if self.main_ended and not self.listening and now - self.main_ended > _LEFT_BEHIND:
+            outcome.notes["left processes behind that do not listen; they were stopped"] = None
+            self._stop()
+            return
+        if not drive.ready and not self.listening:
+            return
+        quiet = _QUIET if drive.exercises else _QUIET_ALONE
+        if drive.ready:
+            if now < self.next_question:
+                return
+            self.next_question = now + 0.1
+            assert self.started is not None
+            if not is_ready(drive.ready, self.started.init, self.launch.private_network):
+                return
+        elif now - self.last_stop < quiet or not all_asleep(self.processes):
+            return
+        if drive.exercises or drive.ready or drive.reload:
+            outcome.phase = "exercise"
+            self._next()
+        else:
+            self._stop()
+
+    def _settle(self, now: float) -> None:
+        if self.exercise is not None or now - self.last_stop < _SETTLE or not all_asleep(self.processes):
+            return
+        if self.queue:
+            self._next()
+        elif not self.reloaded:
+            self.reloaded = True
+            self.queue = list(self.drive.exercises)
+            for process in self._roots():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, self.drive.reload)
+            self.last_stop = now + 0.3
+        else:
+            self._stop()
+
+    def _next(self) -> None:
+        if not self.queue:
+            return
+        command = self.queue.pop(0)
+        assert self.started is not None
+        self.exercise_file = _output_file("exercise")
+        environment = dict(os.environ)
+        environment["TRACEJAIL_ROOT"] = f"/proc/{self.started.init}/root"
+        place = network_namespace(self.started.init) if self.launch.private_network else contextlib.nullcontext()
+        with place:
+            self.exercise = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=self.exercise_file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),
+            )
+
+    def _exercise_ended(self, status: int) -> None:
+        assert self.exercise is not None
+        self.exercise.returncode = exit_status(status)
+        command = str(self.exercise.args[2])  # type: ignore[index]
+        self.exercise = None
+        text = _contents(self.exercise_file)
+        os.close(self.exercise_file)
+        self.exercise_file = -1
+        self.outcome.exercise_output += text
+        self.last_stop = time.monotonic()
+        if status != 0:
+            self.outcome.failure = f"the exercise ended with status {exit_status(status)}: {command}"
+            self.outcome.failed_output = text
+            self.queue = []
+            self.reloaded = True
+
+    def _stop(self) -> None:
+        self.outcome.phase = "stop"
+        self.deadline = time.monotonic() + _GRACE
+        self.outcome.stopped = self.outcome.status is None
+        self._signal(self.drive.stop)
+
+    def _signal(self, number: int) -> None:
+        for process in self._roots():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+                os.kill(process, signal.SIGCONT)
+
+    def _stopping(self, now: float) -> None:
+        if now > self.deadline:
+            if self.outcome.status is None and not self.outcome.timed_out:
+                name = signal.Signals(self.drive.stop).name
+                self.outcome.notes[f"did not end within {_GRACE:.0f} s of {name} and was killed"] = None
+            self._kill_all()
+        elif self.main_ended and now - max(self.main_ended, self.next_question) > _LEFT_BEHIND:
+            self.next_question = now
+            self._signal(self.drive.stop)  # what the target left behind
+
+    def _time_out(self) -> None:
+        outcome = self.outcome
+        outcome.timed_out = True
+        waited = {
+            "start": "it was never ready" if self.drive.ready or self.drive.exercises else "it did not end",
+            "exercise": "its exercise did not end",
+        }.get(outcome.phase, "it did not end")
+        seen = f"it listens on {', '.join(outcome.listens)}" if outcome.listens else "it has not called listen(2)"
+        outcome.failure = outcome.failure or f"time-out after {self.drive.timeout:g} s: {waited}; {seen}"
+        outcome.hint = "a longer --timeout, or say with --ready how a start can be seen"
+        if self.exercise is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.exercise.pid, signal.SIGKILL)
+            outcome.failed_output = _contents(self.exercise_file)
+        self._stop()
+        self.deadline = time.monotonic() + 2
+
+    def _roots(self) -> list[int]:
+        """The target while it lives, else the processes that it left to the init (children of it, proc(5))."""
+        assert self.started is not None
+        if self.outcome.status is None:
+            return [self.started.target]
+        init = self.started.init
+        try:
+            return [int(word) for word in Path(f"/proc/{init}/task/{init}/children").read_text("ascii").split()]
+        except OSError:
+            return []
+
+    # --- the end ---------------------------------------------------------------------------------------------
+
+    def _kill_all(self) -> None:
+        assert self.started is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.started.init, signal.SIGKILL)  # the pid namespace goes with its first process
+
+    def _end_all(self) -> None:
+        if self.exercise is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.exercise.pid, signal.SIGKILL)
+        if self.started is not None and not self.over:
+            self._kill_all()
+            limit = time.monotonic() + 10
+            while not self.over and time.monotonic() < limit:
+                try:
+                    stop = ptrace.wait_stop(block=False)
+                except ChildProcessError:
+                    break
+                if stop is None:
+                    signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+                elif stop.kind is ptrace.StopKind.ENDED:
+                    self.ended(stop.thread, stop.status)
+                else:
+                    with contextlib.suppress(ptrace.ThreadGone, OSError):
+                        ptrace.resume(stop.thread)
+        if self.exercise is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.exercise.pid, 0)
+            self.exercise.returncode = 137
+        if self.started is not None:
+            self.started.channel.close()
+
+    def _follow_output(self, now: float) -> None:
+        ledger = self.answers.supply.ledger
+        phase = {"start": "waits until it is ready" if self.drive.exercises else "runs"}.get(
+            self.outcome.phase, self.outcome.phase
+        )
+        size = sum(entry.size for entry in ledger.entries.values()) if now - self.last_stop < 0.2 else 0
+        self.outcome.processes = max(self.outcome.processes, len(self.processes))
+        megabytes = f", {size / 1e6:.1f} MB" if size else ""
+        self.show.status(
+            f"{self.drive.label}: {len(self.processes)} processes, {self.answers.answered} misses answered, "
+            f"{len(ledger.entries)} entries{megabytes}, {phase}"
+        )
+        if self.files[0] >= 0:
+            sizes = [os.fstat(fd).st_size for fd in self.files]
+            if sum(sizes) > _MOST_OUTPUT:
+                limit = f"{_MOST_OUTPUT >> 20} MiB"
+                raise IncompleteError(f"the target wrote more than {limit} to its output", "send its output to a file")
+            if sizes[0] > self.shown:
+                self.show.output(os.pread(self.files[0], sizes[0] - self.shown, self.shown))
+                self.shown = sizes[0]
+
+    def _read_output(self) -> None:
+        self.outcome.output, self.outcome.errors = _contents(self.files[0]), _contents(self.files[1])
+        for fd in self.files:
+            os.close(fd)
+
+
+def _with_standard(launch: Launch, standard: tuple[int, int, int]) -> Launch:
+    from dataclasses import replace
+
+    return replace(launch, standard=standard)
+
+
+def _output_file(name: str) -> int:
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.fchmod(fd, 0o666)  # a target that has dropped its user id may open it again
+    import fcntl
+
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd
+
+
+def _contents(fd: int) -> bytes:
+    return os.pread(fd, _MOST_OUTPUT, 0)
+
+
+Runner = Callable[[Launch, Drive, Engine, Answers, Show], Outcome]

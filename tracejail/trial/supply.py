@@ -1,0 +1,347 @@
+"""Bringing things from the host into the trial tree: the object, its directories, the hops of its symlinks.
+
+Long because: all that touches the tree during a run is here, so that one place decides what is brought.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from tracejail.jail import tree as jail_tree
+from tracejail.jail.tree import Attributes, Tree
+from tracejail.model import Because, Content, Entry, EntryType, JailPath, MissKind, Origin
+from tracejail.resolve.elf import program_interpreter
+from tracejail.resolve.host import HostNode, HostRoot, inspect, names, open_source, read_start, xattrs
+from tracejail.resolve.policy import DEVICES, judge
+from tracejail.resolve.scripts import interpreter_line
+
+from .ledger import Ledger
+from .walk import Found, Hop, Place, Walk, join, walk
+
+# How much of a file the policy looks at for a private key, in bytes.
+_START = 1 << 16
+# Files whose jail copy is made from what the manifest says, not copied: the host's whole one is in the trial only.
+_MADE = {
+    "/etc/passwd": Content.ACCOUNTS,
+    "/etc/group": Content.ACCOUNTS,
+    "/etc/ld.so.cache": Content.LD_CACHE,
+}
+_MOUNTS = {"proc": "proc", "sys": "sysfs", "devpts": "devpts"}
+_PTMX = (5, 2)
+_INTERPRETERS = 5  # nested "#!" that the kernel follows (fs/exec.c, bprm depth)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the user allowed and left out, as globs, and the mounts that the trial has."""
+
+    allows: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    mounts: frozenset[str] = frozenset()    # proc, sys, devpts
+    accounts_whole: bool = False
+    max_names: int = 20000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a host object is not brought: `kind` is denied, virtual or socket."""
+
+    kind: str
+    reason: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _StandIn:
+    node: HostNode
+    inode: int
+
+
+@dataclass(slots=True)
+class Supply:
+    """A trial tree, the host behind it, and what of the host is in it already."""
+
+    host: HostRoot
+    tree: Tree
+    rules: Rules
+    ledger: Ledger
+    supplied: dict[str, Entry] = field(default_factory=dict)
+    stand_ins: dict[str, _StandIn] = field(default_factory=dict)
+    listed: dict[str, int] = field(default_factory=dict)   # directory -> how many names it was shown
+    inodes: dict[tuple[int, int], str] = field(default_factory=dict)
+    warnings: dict[str, None] = field(default_factory=dict)
+    say: Callable[[str], None] = lambda _: None
+
+    # --- looking ---------------------------------------------------------------------------------------------
+
+    def resolve(self, root: str, base: str, spelled: str, follow: bool, create: bool = False) -> Walk:
+        """The walk of a path through both trees; changes nothing."""
+        return walk(root, base, spelled, follow, create, self._in_trial, self._on_host)
+
+    def _in_trial(self, path: str) -> Found | None:
+        seen = jail_tree.look(self.tree, path)
+        return Found(seen.type, seen.target) if seen else None
+
+    def _on_host(self, path: str) -> Found | None:
+        if self._excluded(path):
+            return None
+        node = inspect(self.host, JailPath(path))
+        return Found(node.type, node.target) if node else None
+
+    def _excluded(self, path: str) -> bool:
+        return any(fnmatch.fnmatchcase(path, glob) for glob in self.rules.excludes)
+
+    def refusal(self, found: Walk) -> Refusal | None:
+        """Why the missing hops of a walk can't be brought; None if they can."""
+        for hop in found.hops:
+            if hop.missing:
+                node = inspect(self.host, JailPath(hop.path))
+                reason = self._refuse(hop, node) if node else None
+                if reason:
+                    return reason
+        return None
+
+    def _refuse(self, hop: Hop, node: HostNode) -> Refusal | None:
+        if node.virtual:
+            above = inspect(self.host, JailPath(hop.path.rpartition("/")[0] or "/"))
+            # The mount point itself can be a plain directory; what is in the mount can't be copied.
+            if hop.last and node.type is EntryType.DIRECTORY and above is not None and not above.virtual:
+                return None
+            if node.virtual in _MOUNTS:
+                if node.virtual in self.rules.mounts:
+                    return Refusal("absent", "not in the mounted one", hop.path)
+                return Refusal("virtual", node.virtual, hop.path)
+            return Refusal("denied", f"lies on a file system of type {node.virtual}", hop.path)
+        if node.type is EntryType.SOCKET:
+            return Refusal("socket", "a socket of another program", hop.path)
+        if node.device == _PTMX and node.type is EntryType.CHARACTER:
+            return None if "devpts" in self.rules.mounts else Refusal("virtual", "devpts", hop.path)
+        if node.type in (EntryType.FILE, EntryType.CHARACTER, EntryType.BLOCK):
+            verdict = judge(JailPath(hop.path), node, self._start(node), self.rules.allows)
+            if not verdict.allowed:
+                return Refusal("denied", verdict.reason, hop.path)
+        return None
+
+    def _start(self, node: HostNode) -> bytes:
+        return read_start(self.host, node.path, _START) if node.type is EntryType.FILE else b""
+
+    # --- bringing --------------------------------------------------------------------------------------------
+
+    def bring(self, found: Walk) -> bool:
+        """Put the missing hops of a walk into the tree; whether there were any. The caller asked `refusal` first.
+
+        Raises InputOutputError for what can't be read or written.
+        """
+        brought = False
+        for hop in found.hops:
+            if hop.missing:
+                node = inspect(self.host, JailPath(hop.path))
+                if node is not None and self._bring_one(node):
+                    brought = True
+        return brought
+
+    def _bring_one(self, node: HostNode) -> bool:
+        path = node.path
+        entry = self._bare(node)
+        attributes = self._attributes(node, entry)
+        try:
+            match node.type:
+                case EntryType.DIRECTORY:
+                    jail_tree.make_directory(self.tree, path, replace(attributes, mtime_ns=None))
+                case EntryType.SYMLINK:
+                    jail_tree.make_symlink(self.tree, path, node.target, attributes)
+                case EntryType.FILE:
+                    entry = self._bring_file(node, entry, attributes)
+                case _:
+                    jail_tree.make_node(self.tree, path, node.type, node.device, replace(attributes, mtime_ns=None))
+        except FileExistsError:
+            return False  # another thread of the target made it in this moment
+        self.supplied[path] = entry
+        return True
+
+    def _bring_file(self, node: HostNode, entry: Entry, attributes: Attributes) -> Entry:
+        first = self.inodes.get(node.inode) if node.links > 1 else None
+        if first is not None and first not in self.stand_ins:
+            with contextlib.suppress(FileNotFoundError):
+                jail_tree.make_hard_link(self.tree, node.path, first)
+                known = self.supplied[first]
+                return replace(entry, sha256=known.sha256, size=known.size, hard_link=first)
+        source = open_source(self.host, node.path)
+        try:
+            digest, size = jail_tree.make_file(self.tree, node.path, source, attributes)
+        finally:
+            os.close(source)
+        if node.links > 1:
+            self.inodes[node.inode] = node.path
+        return replace(entry, sha256=digest, size=size)
+
+    def _bare(self, node: HostNode) -> Entry:
+        """The entry of a host object, without the reason for it."""
+        is_file = node.type is EntryType.FILE
+        mode = judge(JailPath(node.path), node, b"", self.rules.allows).mode if is_file else node.mode
+        content = _MADE.get(node.path, Content.HOST) if is_file else Content.HOST
+        if content is Content.ACCOUNTS and self.rules.accounts_whole:
+            content = Content.HOST
+        return Entry(
+            path=JailPath(node.path),
+            type=node.type,
+            mode=0o777 if node.type is EntryType.SYMLINK else mode,
+            uid=node.uid,
+            gid=node.gid,
+            origin=Origin.MISS,
+            size=node.size if is_file else 0,
+            mtime_ns=node.mtime_ns if is_file and content is Content.HOST else 0,
+            content=content,
+            target=node.target,
+            device=node.device,
+            xattrs=xattrs(self.host, node.path) if is_file else (),
+        )
+
+    def _attributes(self, node: HostNode, entry: Entry) -> Attributes:
+        return Attributes(entry.mode, node.uid, node.gid, node.mtime_ns, entry.xattrs)
+
+    # --- noting ----------------------------------------------------------------------------------------------
+
+    def note(self, found: Walk, origin: Origin, because: Because | None, kind: MissKind | None, via: str = "") -> None:
+        """All hops of a walk that are of the host were asked for."""
+        for hop in found.hops:
+            entry = self.supplied.get(hop.path)
+            if entry is None or hop.path in self.ledger.entries:
+                continue
+            hop_kind = kind
+            if hop.last:
+                hop_origin = origin
+                if origin is Origin.MISS and self._was_listed(hop.path):
+                    hop_origin, hop_kind = Origin.LISTING, MissKind.LISTING
+            else:
+                hop_origin = Origin.SYMLINK if hop.type is EntryType.SYMLINK else Origin.PARENT
+            self.ledger.note(entry, hop_origin, because, hop_kind, hop.via or via)
+
+    def _was_listed(self, path: str) -> bool:
+        return (path.rpartition("/")[0] or "/") in self.listed
+
+    # --- interpreters ----------------------------------------------------------------------------------------
+
+    def interpreters(self, program: str, root: str, base: str, because: Because | None, bring: bool) -> bool:
+        """The interpreter of the executed file at the real path `program`, and the interpreter's own, and so on;
+        with `bring` one missing level is brought. Whether anything was."""
+        for _ in range(_INTERPRETERS + 1):
+            interpreter, origin = self._interpreter_of(program)
+            if not interpreter:
+                return False
+            found = self.resolve(root, base, interpreter, follow=True)
+            if found.place is not Place.FOUND:
+                return False
+            if not found.trial or any(hop.missing for hop in found.hops):
+                if not bring or self.refusal(found):
+                    return False
+                brought = self.bring(found)
+                self.note(found, origin, because, MissKind.INTERPRETER, via=program)
+                return brought
+            self.note(found, origin, because, MissKind.INTERPRETER, via=program)
+            program = found.path
+        return False
+
+    def _interpreter_of(self, program: str) -> tuple[str, Origin]:
+        fd = jail_tree.open_file(self.tree, program)
+        if fd is None:
+            return "", Origin.MISS
+        try:
+            script = interpreter_line(os.pread(fd, 256, 0))
+            if script:
+                return script, Origin.SCRIPT_INTERPRETER
+            return program_interpreter(fd) or "", Origin.ELF_INTERPRETER
+        finally:
+            os.close(fd)
+
+    # --- listings --------------------------------------------------------------------------------------------
+
+    def show(self, directory: str) -> int:
+        """Show the host's names in a directory that is about to be read, with their true types, sizes and times and
+        without their bytes; how many were shown."""
+        if directory in self.listed:
+            return 0
+        node = inspect(self.host, JailPath(directory))
+        if node is None or node.type is not EntryType.DIRECTORY or node.virtual or self._excluded(directory):
+            self.listed[directory] = 0
+            return 0
+        count = 0
+        own = names(self.host, JailPath(directory))
+        if len(own) > self.rules.max_names:
+            self.warnings[f"{directory}: only {self.rules.max_names} of its {len(own)} names were shown (--max-names)"] = None
+        for name in own[: self.rules.max_names]:
+            path = join(directory, name)
+            if jail_tree.look(self.tree, path) is None and not self._excluded(path):
+                child = inspect(self.host, JailPath(path))
+                if child is not None and self._show_one(child):
+                    count += 1
+        self.listed[directory] = count
+        return count
+
+    def _show_one(self, node: HostNode) -> bool:
+        if node.type in (EntryType.CHARACTER, EntryType.BLOCK):
+            return judge(JailPath(node.path), node, b"", self.rules.allows).allowed and self._bring_one(node)
+        if node.type is not EntryType.FILE:
+            # A mount point shows as the directory that it is, whatever is mounted there.
+            return self._bring_one(node)
+        entry = self._bare(node)
+        try:
+            inode = jail_tree.make_stand_in(self.tree, node.path, node.size, self._attributes(node, entry))
+        except FileExistsError:
+            return False
+        self.supplied[node.path] = entry
+        self.stand_ins[node.path] = _StandIn(node, inode)
+        return True
+
+    def fill(self, path: str) -> Refusal | None:
+        """Give the stand-in at a real path its bytes, before they are read. A file that the policy denies goes away
+        instead, and the reason is given."""
+        stand_in = self.stand_ins.pop(path, None)
+        if stand_in is None:
+            return None
+        node = stand_in.node
+        verdict = judge(JailPath(path), node, self._start(node), self.rules.allows)
+        if not verdict.allowed:
+            jail_tree.remove(self.tree, path)
+            del self.supplied[path]
+            return Refusal("denied", verdict.reason, path)
+        entry = self.supplied[path]
+        source = open_source(self.host, node.path)
+        try:
+            done = jail_tree.fill(self.tree, path, stand_in.inode, source, self._attributes(node, entry))
+        finally:
+            os.close(source)
+        if done is not None:
+            filled = replace(entry, sha256=done[0], size=done[1])
+            self.supplied[path] = filled
+            if path in self.ledger.entries:
+                self.ledger.entries[path] = replace(self.ledger.entries[path], sha256=done[0], size=done[1])
+        return None
+
+    # --- the beginning ---------------------------------------------------------------------------------------
+
+    def base(self) -> None:
+        """What every jail has: the harmless devices. A shell's `>/dev/null` would make a file there without them."""
+        if not self.rules.excludes or not self._excluded("/dev"):
+            self._base_entry(Entry(JailPath("/dev"), EntryType.DIRECTORY, 0o755, 0, 0, Origin.BASE))
+            for device in DEVICES:
+                path = JailPath(f"/dev/{device.name}")
+                number = (device.major, device.minor)
+                kind = EntryType.CHARACTER
+                self._base_entry(Entry(path, kind, device.mode, 0, 0, Origin.BASE, device=number))
+
+    def _base_entry(self, entry: Entry) -> None:
+        if entry.path in self.supplied:
+            return
+        attributes = Attributes(entry.mode, entry.uid, entry.gid)
+        with contextlib.suppress(FileExistsError):
+            if entry.type is EntryType.DIRECTORY:
+                jail_tree.make_directory(self.tree, entry.path, attributes)
+            else:
+                jail_tree.make_node(self.tree, entry.path, entry.type, entry.device, attributes)
+        self.supplied[entry.path] = entry
+        self.ledger.entries[entry.path] = entry
