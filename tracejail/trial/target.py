@@ -1,0 +1,182 @@
+"""What a target is, on the host: the program's path, the user, the trial that it is put into."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracejail.errors import DeniedError, KernelLacksError, UsageError
+from tracejail.jail.tree import Tree, open_tree
+from tracejail.kernel.mounts import make_mount
+from tracejail.model import EntryType, JailPath, Origin, TrialOptions
+from tracejail.resolve.accounts import find_user
+from tracejail.resolve.host import HostRoot, inspect, names
+from tracejail.trial.walk import Found, Place, join, walk
+
+from .ledger import Ledger
+from .supply import Rules, Supply
+
+_MOUNT_POINTS = {"proc": ("/proc",), "sys": ("/sys",), "devpts": ("/dev/pts", "/dev/ptmx")}
+MOUNT_TYPES = {"proc": ("proc", "/proc"), "sys": ("sysfs", "/sys"), "devpts": ("devpts", "/dev/pts")}
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom the target runs as."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+
+
+def resolve_on_host(host: HostRoot, path: str) -> str | None:
+    """The real path of an object on the host, all links followed; None if it is not there."""
+
+    def look(at: str) -> Found | None:
+        node = inspect(host, JailPath(at))
+        return Found(node.type, node.target) if node else None
+
+    found = walk("/", "/", path, True, False, lambda _: None, look)
+    return found.path if found.place is Place.FOUND else None
+
+
+def find_program(host: HostRoot, word: str) -> str:
+    """The program that a shell would run for `word`, as an absolute path whose links are kept.
+
+    Raises UsageError: it is not there, is a directory, is not executable, is empty.
+    """
+    if "/" in word:
+        candidates = [word if word.startswith("/") or host.path != "/" else os.path.join(os.getcwd(), word)]
+    else:
+        search = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        candidates = [f"{directory}/{word}" for directory in search.split(":") if directory.startswith("/")]
+    cause = "No such file or directory"
+    for candidate in candidates:
+        real = resolve_on_host(host, candidate)
+        node = inspect(host, JailPath(real)) if real else None
+        if node is None:
+            continue
+        if node.type is not EntryType.FILE:
+            cause = "Is a directory" if node.type is EntryType.DIRECTORY else "Not a regular file"
+        elif not node.mode & 0o111:
+            cause = "Permission denied (it has no x bit)"
+        elif not node.size:
+            cause = "The file is empty"
+        else:
+            return os.path.normpath("/" + candidate.lstrip("/")) if ".." not in candidate else "/" + candidate.lstrip("/")
+    where = f" under {host.path}" if host.path != "/" else ""
+    raise UsageError(f"{word}: {cause}{where}", "name the program by its full path, or look for it with `command -v`")
+
+
+def find_identity(host: HostRoot, text: str) -> User:
+    """Whom `-u` names: a name of the host root, or UID[:GID]. Raises UsageError."""
+    if not text:
+        return User()
+    name, _, group = text.partition(":")
+    if name.isdigit():
+        return User(int(name), int(group) if group.isdigit() else int(name))
+    known = find_user(host, name)
+    if known is None:
+        raise UsageError(f"-u {name}: no such user on the host", "see getent passwd, or give UID:GID")
+    return User(*known)
+
+
+def check_privileges() -> None:
+    """Raises KernelLacksError where a trial can't be made."""
+    if os.geteuid() != 0:
+        raise KernelLacksError("a trial needs root: namespaces, device nodes, foreign owners", "call it with sudo")
+
+
+@contextlib.contextmanager
+def scratch_tree() -> Iterator[Tree]:
+    """An empty tree in memory, private to this process: gone with it, whatever ends it. Raises KernelLacksError."""
+    try:
+        fd = make_mount("tmpfs", {"mode": "0755"})
+    except OSError as error:
+        raise KernelLacksError(f"{error.strerror}", "run as root on Linux 5.6 or later") from None
+    try:
+        yield open_tree(fd, "the trial in memory: ")
+    finally:
+        os.close(fd)
+
+
+def overlay_tree(lower: int, scratch: Tree) -> int:
+    """A mount that shows the tree `lower` and keeps what is written to it in `scratch`; a descriptor of its root.
+
+    Raises KernelLacksError where the kernel has no overlay.
+    """
+    for name in ("upper", "work"):
+        os.mkdir(name, 0o755, dir_fd=scratch.fd)
+    prefix = "/proc/self/fd"
+    options = {
+        "lowerdir": f"{prefix}/{lower}",
+        "upperdir": f"{prefix}/{scratch.fd}/upper",
+        "workdir": f"{prefix}/{scratch.fd}/work",
+    }
+    try:
+        return make_mount("overlay", options)
+    except OSError as error:
+        raise KernelLacksError(f"{error.strerror}", "the kernel must have overlayfs (modprobe overlay)") from None
+
+
+def rules_of(options: TrialOptions, mounts: frozenset[str]) -> Rules:
+    """The supply's rules from the options."""
+    return Rules(options.allows, options.excludes, mounts, options.accounts == "all", options.max_names)
+
+
+def place(supply: Supply, program: str, options: TrialOptions) -> None:
+    """Put into a trial what is there before the target runs: devices, program, directory, includes, mount points.
+
+    Raises DeniedError, InputOutputError, UsageError.
+    """
+    supply.base()
+    _put(supply, program, Origin.ARGV)
+    while supply.interpreters(supply.resolve("/", "/", program, True).path, "/", "/", None, bring=True):
+        pass
+    if options.directory != "/":
+        _put(supply, options.directory, Origin.ARGV)
+    for mount in sorted(supply.rules.mounts):
+        for path in _MOUNT_POINTS[mount]:
+            _put(supply, path, Origin.BASE)
+    for path in options.includes:
+        _include(supply, path)
+
+
+def _put(supply: Supply, path: str, origin: Origin) -> None:
+    found = supply.resolve("/", "/", path, follow=True)
+    if found.place is Place.ABSENT:
+        raise UsageError(f"{path}: No such file or directory on the host", "name something that is there")
+    refusal = supply.refusal(found)
+    if refusal is not None:
+        raise DeniedError(f"{refusal.path}: {refusal.reason}", f"--allow {refusal.path} lets it in")
+    supply.bring(found)
+    supply.note(found, origin, None, None)
+
+
+def _include(supply: Supply, path: str) -> None:
+    """A path of `--include`, with all that is beneath it; what the policy denies beneath it is left out."""
+    if not path.startswith("/"):
+        raise UsageError(f"--include {path}: not an absolute path", "give it as it is named on the host")
+    _put(supply, path, Origin.INCLUDE)
+    pending = [supply.resolve("/", "/", path, follow=True).path]
+    while pending:
+        directory = pending.pop()
+        node = inspect(supply.host, JailPath(directory))
+        if node is None or node.type is not EntryType.DIRECTORY or node.virtual:
+            continue
+        for name in names(supply.host, JailPath(directory)):
+            child = join(directory, name)
+            found = supply.resolve("/", "/", child, follow=False)
+            if found.place is Place.FOUND and not (refusal := supply.refusal(found)):
+                supply.bring(found)
+                supply.note(found, Origin.INCLUDE, None, None)
+                pending.append(child)
+            elif refusal and refusal.kind == "denied":
+                supply.warnings[f"{child} was not included: {refusal.reason}"] = None
+
+
+def new_supply(host: HostRoot, tree: Tree, rules: Rules) -> Supply:
+    """A supply for an empty tree."""
+    return Supply(host, tree, rules, Ledger())
