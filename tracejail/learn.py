@@ -243,7 +243,7 @@ def _learned(
     work.notes.update(outcome.notes)
     work.notes.update(supply.warnings)
     unused = {path for path in supply.supplied if path not in supply.ledger.entries}
-    listed = {directory: 0 for directory in sorted({parent_of(path) for path in unused})}
+    listed = dict.fromkeys(sorted({parent_of(path) for path in unused}), 0)
     return Learned(outcome, supply.ledger, mounts, listed, lines)
 
 
@@ -251,14 +251,14 @@ def _learned(
 
 
 @dataclass(slots=True)
-class _Proof:
+class Proof:
     outcome: Outcome
     ledger: Ledger
 
 
 def _prove(
     work: Learner, learned: Learned, stage: Staging, jail: str, former: Manifest | None
-) -> tuple[Manifest, _Proof | None, str, str]:
+) -> tuple[Manifest, Proof | None, str, str]:
     """Build the jail from the manifest and run the target in it with no answers, until a run is clean.
 
     Gives the manifest, the last proving run, and why it is not clean (and what to do) or "".
@@ -295,8 +295,8 @@ def _prove(
 
 def _with_names(
     work: Learner, learned: Learned, stage: Staging, jail: str, whole: bool, former: Manifest | None,
-    manifest: Manifest, proof: _Proof,
-) -> tuple[Manifest, _Proof]:
+    manifest: Manifest, proof: Proof,
+) -> tuple[Manifest, Proof]:
     """The output changed and names that were listed are not in the jail: try whether they are the reason."""
     text = learned.outcome.output + learned.outcome.exercise_output
     now = proof.outcome.output + proof.outcome.exercise_output
@@ -365,7 +365,7 @@ def _build(work: Learner, manifest: Manifest, stage: Staging) -> None:
         os.close(fd)
 
 
-def _verify_run(work: Learner, manifest: Manifest, stage: Staging, learned: Learned | None) -> _Proof:
+def _verify_run(work: Learner, manifest: Manifest, stage: Staging, learned: Learned | None) -> Proof:
     lower = os.open("root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=stage.fd)
     try:
         return verify_in(work, manifest, lower, learned)
@@ -373,29 +373,24 @@ def _verify_run(work: Learner, manifest: Manifest, stage: Staging, learned: Lear
         os.close(lower)
 
 
-def verify_in(work: Learner, manifest: Manifest, lower: int, learned: Learned | None = None) -> _Proof:
+def verify_in(work: Learner, manifest: Manifest, lower: int, learned: Learned | None = None) -> Proof:
     """One run over the tree `lower`, which is not changed, with nothing answered. What it missed is then brought
     into the ledger of `learned`, so that the next round has it."""
     mounts = frozenset(name for name, row in MOUNT_TYPES.items() if row in {(m.type, m.path) for m in manifest.mounts})
-    with scratch_tree() as scratch:
-        root = overlay_tree(lower, scratch)
-        try:
-            tree = open_tree(root, manifest.jail)
-            supply = new_supply(work.host, tree, rules_of(work.options, mounts))
-            answers = Answers(supply, Manner.VERIFY, work.show.say)
-            supply.supplied.update({entry.path: entry for entry in manifest.entries})
-            outcome = _run(work, root, mounts, answers, "proving")
-            work.notes.update(outcome.notes)
-            for address in answers.unreachable:
-                work.notes[f"a connect to {address} failed: the network is private (--net host)"] = None
-            if learned is not None:
-                answers.bring_pending()
-            return _Proof(outcome, supply.ledger)
-        finally:
-            os.close(root)
+    with overlay_tree(lower) as root:
+        supply = new_supply(work.host, open_tree(root, manifest.jail), rules_of(work.options, mounts))
+        answers = Answers(supply, Manner.VERIFY, work.show.say)
+        supply.supplied.update({entry.path: entry for entry in manifest.entries})
+        outcome = _run(work, root, mounts, answers, "proving")
+        work.notes.update(outcome.notes)
+        for address in answers.unreachable:
+            work.notes[f"a connect to {address} failed: the network is private (--net host)"] = None
+        if learned is not None:
+            answers.bring_pending()
+        return Proof(outcome, supply.ledger)
 
 
-def _grew(learned: Learned, proof: _Proof) -> bool:
+def _grew(learned: Learned, proof: Proof) -> bool:
     """Add what a proving run missed to the learned entries; whether anything is new."""
     new = {path: entry for path, entry in proof.ledger.entries.items() if path not in learned.ledger.entries}
     learned.ledger.entries.update(new)
@@ -449,7 +444,7 @@ def tail(data: bytes) -> bytes:
 
 
 def _result(
-    work: Learner, learned: Learned, proof: _Proof | None, manifest: Manifest, manifest_path: str, reason: str,
+    work: Learner, learned: Learned, proof: Proof | None, manifest: Manifest, manifest_path: str, reason: str,
     hint: str, seconds: float,
 ) -> LearnResult:
     outcome = proof.outcome if proof else learned.outcome

@@ -29,7 +29,8 @@ _SHIELDED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a target is started. `root` is a descriptor of the root of a detached mount."""
+    """How a target is started. `root` is a descriptor of the root of a detached mount; -1 leaves the target on the
+    host's own files, processes and network, as a tracer of host programs wants it."""
 
     argv: tuple[str, ...]
     program: str                       # path in the tree
@@ -73,7 +74,8 @@ def start(launch: Launch) -> Started:
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            namespaces.unshare(namespaces.NEWPID)
+            if launch.root >= 0:
+                namespaces.unshare(namespaces.NEWPID)
         except OSError as error:
             raise KernelLacksError(
                 f"a new pid namespace: {os.strerror(error.errno or 0)}", "run as root (sudo), outside a tight container"
@@ -104,33 +106,43 @@ def _init(launch: Launch, ours: socket.socket, theirs: socket.socket) -> None:
     try:
         ours.close()
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-        flags = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
-        namespaces.unshare(flags | (namespaces.NEWNET if launch.private_network else 0))
-        if launch.private_network:
-            namespaces.raise_loopback()
-        mounts.make_private()
-        # Any directory will do: the mount moves from here to the root at once.
-        mounts.attach(launch.root, "/proc")
-        mounts.enter_root(launch.root)
-        for file_system, path in launch.mounts:
-            _mount(file_system, path)
+        if launch.root >= 0:
+            _enter_root(launch)
         if os.fork() == 0:
             _target(launch, theirs)
-        theirs.close()
-        for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
-            with contextlib.suppress(OSError, ValueError):
-                signal.signal(number, signal.SIG_DFL)  # the kernel keeps what has no handler from a first process
-        os.closerange(0, 1 << 16)
-        capabilities.limit(set())
-        capabilities.hide()
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.wait()
+        _reap(theirs)
     except BaseException as error:  # whatever it is, it must be told
         with contextlib.suppress(OSError):
             theirs.send(str(error).encode()[:4096])
     finally:
         os._exit(0)
+
+
+def _enter_root(launch: Launch) -> None:
+    flags = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
+    namespaces.unshare(flags | (namespaces.NEWNET if launch.private_network else 0))
+    if launch.private_network:
+        namespaces.raise_loopback()
+    mounts.make_private()
+    # Any directory will do: the mount moves from here to the root at once.
+    mounts.attach(launch.root, "/proc")
+    mounts.enter_root(launch.root)
+    for file_system, path in launch.mounts:
+        _mount(file_system, path)
+
+
+def _reap(channel: socket.socket) -> None:
+    """Wait for all children, and have nothing that a target could use."""
+    channel.close()
+    for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)  # the kernel keeps what has no handler from a first process
+    os.closerange(0, 1 << 16)
+    capabilities.limit(set())
+    capabilities.hide()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _mount(file_system: str, path: str) -> None:
@@ -176,10 +188,11 @@ def _target(launch: Launch, channel: socket.socket) -> None:
         privileged = capabilities.SYS_ADMIN in capabilities.effective()
         if launch.filter:
             seccomp.install(launch.filter, privileged)
-        os.setgroups(launch.groups)
-        os.setresgid(launch.gid, launch.gid, launch.gid)
-        # The capability sets are cut while there still is the capability to do so.
-        capabilities.limit(set(CAPABILITIES))
+        if launch.root >= 0 or launch.uid:
+            os.setgroups(launch.groups)
+            os.setresgid(launch.gid, launch.gid, launch.gid)
+        if launch.root >= 0:  # the sets are cut while there still is the capability to do so
+            capabilities.limit(set(CAPABILITIES))
         os.setresuid(launch.uid, launch.uid, launch.uid)
         os.execve(launch.program, arguments, environment)
     except OSError as error:

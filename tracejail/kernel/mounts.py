@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 from .syscalls import libc, syscall
 
-_FSOPEN, _FSCONFIG, _FSMOUNT, _MOVE_MOUNT, _OPEN_TREE, _PIVOT_ROOT = 430, 431, 432, 429, 428, 155
+_FSOPEN, _FSCONFIG, _FSMOUNT, _MOVE_MOUNT, _PIVOT_ROOT = 430, 431, 432, 429, 155
 _SET_STRING, _CREATE = 1, 6
 _CLOEXEC = 1
 _MOVE_EMPTY_PATH = 0x4
-_OPEN_TREE_CLONE = 1
-_AT_EMPTY_PATH = 0x1000
 _MNT_DETACH = 2
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
-_ATTRIBUTES = {MS_RDONLY: 1, MS_NOSUID: 2, MS_NODEV: 4, MS_NOEXEC: 8}  # MOUNT_ATTR_*, mount_setattr(2)
 
 
-def make_mount(file_system: str, options: dict[str, str], flags: int = 0) -> int:
+@contextlib.contextmanager
+def new_mount(file_system: str, options: dict[str, str]) -> Iterator[int]:
     """A new mount that is attached nowhere, as a directory descriptor of its root that can be read and written.
 
-    It is gone when its last descriptor and its last mount namespace are. Raises OSError naming the file system.
+    It is gone when the block is left and its last mount namespace is. Raises OSError naming the file system.
     """
     try:
         context = syscall(_FSOPEN, file_system.encode(), _CLOEXEC)
@@ -30,24 +30,19 @@ def make_mount(file_system: str, options: dict[str, str], flags: int = 0) -> int
             for key, value in options.items():
                 syscall(_FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
             syscall(_FSCONFIG, context, _CREATE, None, None, 0)
-            attributes = sum(bit for flag, bit in _ATTRIBUTES.items() if flags & flag)
-            detached = syscall(_FSMOUNT, context, _CLOEXEC, attributes)
+            detached = syscall(_FSMOUNT, context, _CLOEXEC, 0)
         finally:
             os.close(context)
     except OSError as error:
         raise OSError(error.errno, f"mount of {file_system}: {os.strerror(error.errno or 0)}") from None
     try:
-        # fsmount(2) gives an O_PATH descriptor; getdents and O_TMPFILE want a real one of the same mount.
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
-    finally:
-        os.close(detached)
-
-
-def clone_tree(path: str) -> int:
-    """A private bind mount of `path`, attached nowhere (open_tree(2)), as a directory descriptor of its root."""
-    detached = syscall(_OPEN_TREE, -100, os.fsencode(path), _OPEN_TREE_CLONE | os.O_CLOEXEC)
-    try:
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+        # fsmount(2) gives an O_PATH descriptor; getdents and O_TMPFILE want a real one of the same mount. The first
+        # one stays open: closing it before the mount is attached dissolves the mount.
+        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+        try:
+            yield root
+        finally:
+            os.close(root)
     finally:
         os.close(detached)
 

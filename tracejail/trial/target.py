@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tracejail.errors import DeniedError, KernelLacksError, UsageError
 from tracejail.jail.tree import Tree, open_tree
-from tracejail.kernel.mounts import make_mount
+from tracejail.kernel.mounts import new_mount
 from tracejail.model import EntryType, JailPath, Origin, TrialOptions
 from tracejail.resolve.accounts import find_user
 from tracejail.resolve.host import HostRoot, inspect, names
@@ -92,33 +92,37 @@ def check_privileges() -> None:
 @contextlib.contextmanager
 def scratch_tree() -> Iterator[Tree]:
     """An empty tree in memory, private to this process: gone with it, whatever ends it. Raises KernelLacksError."""
-    try:
-        fd = make_mount("tmpfs", {"mode": "0755"})
-    except OSError as error:
-        raise KernelLacksError(f"{error.strerror}", "run as root on Linux 5.6 or later") from None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            fd = stack.enter_context(new_mount("tmpfs", {"mode": "0755"}))
+        except OSError as error:
+            raise KernelLacksError(f"{error.strerror}", "run as root on Linux 5.6 or later") from None
         yield open_tree(fd, "the trial in memory: ")
-    finally:
-        os.close(fd)
 
 
-def overlay_tree(lower: int, scratch: Tree) -> int:
-    """A mount that shows the tree `lower` and keeps what is written to it in `scratch`; a descriptor of its root.
+@contextlib.contextmanager
+def overlay_tree(lower: int) -> Iterator[int]:
+    """A mount that shows the tree `lower` and keeps in memory what is written to it; a descriptor of its root.
 
     Raises KernelLacksError where the kernel has no overlay.
     """
-    for name in ("upper", "work"):
-        os.mkdir(name, 0o755, dir_fd=scratch.fd)
-    prefix = "/proc/self/fd"
-    options = {
-        "lowerdir": f"{prefix}/{lower}",
-        "upperdir": f"{prefix}/{scratch.fd}/upper",
-        "workdir": f"{prefix}/{scratch.fd}/work",
-    }
-    try:
-        return make_mount("overlay", options)
-    except OSError as error:
-        raise KernelLacksError(f"{error.strerror}", "the kernel must have overlayfs (modprobe overlay)") from None
+    with scratch_tree() as scratch, contextlib.ExitStack() as stack:
+        os.mkdir("work", 0o755, dir_fd=scratch.fd)
+        os.mkdir("upper", 0o755, dir_fd=scratch.fd)
+        status = os.fstat(lower)
+        os.chown("upper", status.st_uid, status.st_gid, dir_fd=scratch.fd)
+        os.chmod("upper", status.st_mode & 0o7777, dir_fd=scratch.fd)
+        prefix = "/proc/self/fd"
+        options = {
+            "lowerdir": f"{prefix}/{lower}",
+            "upperdir": f"{prefix}/{scratch.fd}/upper",
+            "workdir": f"{prefix}/{scratch.fd}/work",
+        }
+        try:
+            root = stack.enter_context(new_mount("overlay", options))
+        except OSError as error:
+            raise KernelLacksError(f"{error.strerror}", "the kernel must have overlayfs (modprobe overlay)") from None
+        yield root
 
 
 def rules_of(options: TrialOptions, mounts: frozenset[str]) -> Rules:

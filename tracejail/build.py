@@ -1,0 +1,43 @@
+"""The use case `build`: a jail from its manifest alone, the same bytes each time."""
+
+from __future__ import annotations
+
+import os
+
+from tracejail.contents import contents_of, times_of
+from tracejail.errors import InputOutputError, UsageError
+from tracejail.jail.build import populate
+from tracejail.jail.staging import install, staging
+from tracejail.jail.tree import open_tree
+from tracejail.model import Manifest
+from tracejail.resolve.host import open_host_root
+from tracejail.trial.target import check_privileges
+
+
+def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool) -> None:
+    """Build `jail`, which appears whole or not at all.
+
+    Raises UsageError (it is there already), InputOutputError (no room, the host's files are not those of the
+    manifest), LockedError, KernelLacksError.
+    """
+    check_privileges()
+    jail = os.path.abspath(jail)
+    there = os.path.lexists(jail)
+    if there and (os.path.islink(jail) or not os.path.isdir(jail)):
+        raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
+    if there and os.listdir(jail) and not replace:
+        raise UsageError(f"{jail}: there is something already", "--replace makes it anew, -j names another place")
+    host = open_host_root(host_root)
+    with staging(jail) as stage:
+        os.mkdir("root", 0o755, dir_fd=stage.fd)
+        fd = os.open("root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=stage.fd)
+        try:
+            os.fchmod(fd, 0o755)
+            contents = contents_of(host, manifest.entries, manifest.accounts)
+            populate(open_tree(fd, jail), manifest.entries, contents, times_of(host))
+        finally:
+            os.close(fd)
+        try:
+            install(stage, "root", os.path.basename(jail), replace=there)
+        except FileExistsError:
+            raise InputOutputError(f"{jail}: it appeared while this was built", "call it again") from None

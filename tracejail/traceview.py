@@ -1,0 +1,101 @@
+"""The use case `trace`: the failing calls of a program, one truss-like line each, on the host or in a jail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from tracejail.assemble import caller_environment
+from tracejail.errors import UsageError
+from tracejail.jail.enter import Launch, start
+from tracejail.kernel import ptrace
+from tracejail.model import SyscallRecord, TrialOptions
+from tracejail.resolve.host import open_host_root
+from tracejail.show import Show
+from tracejail.trace.engine import Answer, Hooks, Interrupted
+from tracejail.trace.seccomp_engine import seccomp_engine
+from tracejail.trace.truss import line
+from tracejail.trial.outcome import exit_status
+from tracejail.trial.run import BLOCKED
+from tracejail.trial.target import MOUNT_TYPES, check_privileges, find_identity, find_program, overlay_tree
+
+
+def trace(options: TrialOptions, jail: str, every: bool, show: Show, emit: Callable[[str], None]) -> int:
+    """Run the program with its calls printed by `emit`; gives its exit status, as a shell has it.
+
+    In a jail it runs over the jail's tree, which is not changed. Raises TracejailError, Interrupted.
+    """
+    check_privileges()
+    host = open_host_root(options.host_root)
+    user = find_identity(host, options.user)
+    if jail and not os.path.isdir(jail):
+        raise UsageError(f"{jail}: no such jail", "name a directory with -j")
+    program = find_program(open_host_root(jail), options.argv[0]) if jail else find_program(host, options.argv[0])
+    with contextlib.ExitStack() as stack:
+        root = -1
+        if jail:
+            lower = os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, lower)
+            root = stack.enter_context(overlay_tree(lower))
+        launch = Launch(
+            argv=(program, *options.argv[1:]),
+            program=program,
+            environment=caller_environment(options.environment),
+            root=root,
+            directory=options.directory if jail else os.getcwd(),
+            uid=user.uid,
+            gid=user.gid,
+            groups=user.groups,
+            private_network=bool(jail) and options.network == "private",
+            mounts=tuple(MOUNT_TYPES[name] for name in options.mounts),
+            filter=seccomp_engine().filter,
+        )
+        return _trace(launch, every, emit, options.timeout)
+
+
+def _trace(launch: Launch, every: bool, emit: Callable[[str], None], timeout: float) -> int:
+    statuses: dict[int, int] = {}
+    alive: set[int] = set()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    deadline = time.monotonic() + timeout if timeout else None
+    started = start(launch)
+
+    def enter(record: SyscallRecord) -> bool:
+        alive.add(record.process)
+        return True
+
+    def finish(record: SyscallRecord) -> Answer:
+        text = line(record, errors_only=not every)
+        if text is not None:
+            emit(text)
+        return Answer.LEAVE
+
+    def ended(process: int, status: int) -> None:
+        statuses[process] = status
+        alive.discard(process)
+
+    def idle() -> float | None:
+        if started.init in statuses or (deadline is not None and time.monotonic() > deadline):
+            return None
+        return 0.5
+
+    try:
+        ptrace.seize(started.target)
+        started.go()
+        seccomp_engine().run(started.target, Hooks(enter, finish, lambda _: None, ended, idle))
+    except Interrupted as interrupt:
+        return 128 + interrupt.number
+    finally:
+        for process in {started.init, started.target} - set(statuses):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while started.init not in statuses:
+                stop = ptrace.wait_stop(block=True)
+                if stop is not None and stop.kind is ptrace.StopKind.ENDED:
+                    statuses[stop.thread] = stop.status
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return exit_status(statuses.get(started.target, 0))

@@ -1,0 +1,54 @@
+"""The use case `verify`: the manifest's command in its jail, nothing answered and nothing changed: is it clean?"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+from tracejail.contents import contents_of, times_of
+from tracejail.errors import UsageError
+from tracejail.jail.build import populate
+from tracejail.learn import Learner, Proof, learner, result_of, verify_in
+from tracejail.model import LearnResult, Manifest, TrialOptions
+from tracejail.show import Show
+from tracejail.trial.outcome import as_expected, ended_words
+from tracejail.trial.target import scratch_tree
+
+
+def verify(manifest: Manifest, options: TrialOptions, show: Show) -> LearnResult:
+    """One run in the jail (`options.jail`, else the one that the manifest remembers, else a fresh copy).
+
+    Raises TracejailError.
+    """
+    began = time.monotonic()
+    work = learner(options, show)
+    jail = options.jail or manifest.jail
+    if options.jail and not os.path.isdir(options.jail):
+        raise UsageError(f"{options.jail}: no such jail", "build it: tracejail build MANIFEST -j DIR")
+    if os.path.isdir(jail):
+        lower = os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            proof = verify_in(work, manifest, lower)
+        finally:
+            os.close(lower)
+    else:
+        proof = _in_fresh_copy(work, manifest)
+    outcome, missing = proof.outcome, proof.ledger.missing
+    reason = hint = ""
+    if not as_expected(outcome, options.expect):
+        reason, hint = outcome.failure or f"it {ended_words(outcome)}", "learn it again, or see what doctor says"
+    elif missing:
+        reason, hint = f"{len(missing)} things are missing that the host has", "tracejail learn --append brings them"
+    clean = not reason
+    result = replace(manifest, jail=os.path.abspath(jail), clean=clean)
+    seconds = time.monotonic() - began
+    lines = tuple(proof.ledger.lines)
+    return result_of(work, outcome, proof.ledger, result, options.manifest, reason, hint, seconds, lines)
+
+
+def _in_fresh_copy(work: Learner, manifest: Manifest) -> Proof:
+    with scratch_tree() as tree:
+        contents = contents_of(work.host, manifest.entries, manifest.accounts)
+        populate(tree, manifest.entries, contents, times_of(work.host))
+        return verify_in(work, manifest, tree.fd)
