@@ -14,6 +14,7 @@ from tracejail.assemble import Shape, assemble, caller_environment, names_of, sa
 from tracejail.contents import contents_of, times_of
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.jail.build import populate
+from tracejail.jail.copy import copy_tree
 from tracejail.jail.enter import Launch
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.jail.tree import open_tree
@@ -36,7 +37,6 @@ from tracejail.trial.target import (
     find_identity,
     find_program,
     new_supply,
-    overlay_tree,
     place,
     rules_of,
     scratch_tree,
@@ -374,14 +374,19 @@ def _verify_run(work: Learner, manifest: Manifest, stage: Staging, learned: Lear
 
 
 def verify_in(work: Learner, manifest: Manifest, lower: int, learned: Learned | None = None) -> Proof:
-    """One run over the tree `lower`, which is not changed, with nothing answered. What it missed is then brought
-    into the ledger of `learned`, so that the next round has it."""
+    """One run in a copy of the tree `lower`, with nothing answered. What it missed is then brought into the ledger of
+    `learned`, so that the next round has it.
+
+    A copy, not an overlay: over an overlay a file's device and inode change at the first write or link, and git, for
+    one, takes that for a broken disk.
+    """
     mounts = frozenset(name for name, row in MOUNT_TYPES.items() if row in {(m.type, m.path) for m in manifest.mounts})
-    with overlay_tree(lower) as root:
-        supply = new_supply(work.host, open_tree(root, manifest.jail), rules_of(work.options, mounts))
+    with scratch_tree() as tree:
+        copy_tree(lower, tree)
+        supply = new_supply(work.host, tree, rules_of(work.options, mounts))
         answers = Answers(supply, Manner.VERIFY, work.show.say)
         supply.supplied.update({entry.path: entry for entry in manifest.entries})
-        outcome = _run(work, root, mounts, answers, "proving")
+        outcome = _run(work, tree.fd, mounts, answers, "proving")
         work.notes.update(outcome.notes)
         for address in answers.unreachable:
             work.notes[f"a connect to {address} failed: the network is private (--net host)"] = None

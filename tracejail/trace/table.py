@@ -189,3 +189,6 @@ LOOKS = frozenset((
     "faccessat", "faccessat2", "readlink", "readlinkat", "statfs", "statfs64", "chdir", "getxattr", "lgetxattr",
     "listxattr", "llistxattr", "inotify_add_watch",
 ))
+
+# Calls that open: they have O_* flags.
+OPENS = frozenset(row.name for row in ROWS if row.open_flags is not None or row.how is not None)

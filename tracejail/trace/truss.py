@@ -7,7 +7,7 @@ import os
 
 from tracejail.model import SyscallRecord
 
-from .table import ROWS, Decode
+from .table import OPENS, ROWS, Decode
 
 _FLAGS = {
     os.O_CREAT: "O_CREAT", os.O_EXCL: "O_EXCL", os.O_NOCTTY: "O_NOCTTY", os.O_TRUNC: "O_TRUNC",
@@ -15,7 +15,6 @@ _FLAGS = {
     os.O_CLOEXEC: "O_CLOEXEC", os.O_PATH: "O_PATH", os.O_NOATIME: "O_NOATIME",
 }
 _ACCESS = {os.O_RDONLY: "O_RDONLY", os.O_WRONLY: "O_WRONLY", os.O_RDWR: "O_RDWR"}
-_OPENS = frozenset(row.name for row in ROWS if row.open_flags is not None or row.how is not None)
 _LISTINGS = frozenset(row.name for row in ROWS if row.decode is Decode.LISTING)
 _COLUMN = 50
 
@@ -32,7 +31,7 @@ def line(record: SyscallRecord, errors_only: bool = True) -> str | None:
     if record.syscall in _LISTINGS or (errors_only and record.result >= 0):
         return None
     paths = ", ".join(quoted(argument.spelled) for argument in record.arguments) or record.address
-    flags = f", {flag_words(record.flags)}" if record.syscall in _OPENS else ""
+    flags = f", {flag_words(record.flags)}" if record.syscall in OPENS else ""
     call = f"{record.syscall}({paths}{flags})"
     if record.result < 0:
         name = errno.errorcode.get(-record.result, "?")

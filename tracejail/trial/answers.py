@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from tracejail.model import Because, Miss, MissKind, Origin, PathArgument, PathNote, SyscallRecord, Want
+from tracejail.model import Because, EntryType, Miss, MissKind, Origin, PathArgument, PathNote, SyscallRecord, Want
 from tracejail.trace.engine import Answer
 from tracejail.trace.misses import because as because_of
 from tracejail.trace.misses import misses
-from tracejail.trace.table import LOOKS
+from tracejail.trace.table import LOOKS, OPENS
 
 from .supply import Refusal, Supply
 from .walk import Place, Walk
@@ -33,6 +33,9 @@ class Manner(Enum):
 _Key = tuple[str, str, str, bool, Want, bool]
 _CHANGES = frozenset(("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "umount2", "mount"))
 _NO_WAY_OUT = (-errno.ENETUNREACH, -errno.EHOSTUNREACH)
+
+
+_NOT_TO_LIST = os.O_PATH | os.O_ACCMODE | os.O_CREAT
 
 
 def _holds_content(flags: int) -> bool:
@@ -77,9 +80,21 @@ class Answers:
             return True
         if key in self.known:
             return False
-        if self.supply.stand_ins and key not in self.touched:
+        if (self.supply.shown or self.supply.stand_ins) and key not in self.touched:
+            self.touched.add(key)
             self._fill(record, argument, looks)
+        if self._may_list(record):
+            # Before the open, not at the first read: a program that compares the directory's times in between, as
+            # tar does, must find that nothing has changed.
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow)
+            whole = found.place is Place.FOUND and not any(hop.missing for hop in found.hops)
+            if whole and found.hops and found.hops[-1].type is EntryType.DIRECTORY:
+                self.supply.stock(found.path)
         return True
+
+    def _may_list(self, record: SyscallRecord) -> bool:
+        opens = record.syscall in OPENS and not record.flags & _NOT_TO_LIST
+        return opens and self.manner is not Manner.VERIFY
 
     def _fill(self, record: SyscallRecord, argument: PathArgument, looks: bool) -> None:
         """A stand-in that is about to be used gets its bytes, and each hop to it is noted as used."""

@@ -71,7 +71,9 @@ class Supply:
     ledger: Ledger
     supplied: dict[str, Entry] = field(default_factory=dict)
     stand_ins: dict[str, _StandIn] = field(default_factory=dict)
-    listed: dict[str, int] = field(default_factory=dict)   # directory -> how many names it was shown
+    shown: set[str] = field(default_factory=set)           # by a listing, and nobody has used it yet
+    listed: dict[str, int] = field(default_factory=dict)   # the same, once it has been read
+    stocked: dict[str, int] = field(default_factory=dict)  # directory -> how many names it was given
     inodes: dict[tuple[int, int], str] = field(default_factory=dict)
     warnings: dict[str, None] = field(default_factory=dict)
     say: Callable[[str], None] = lambda _: None
@@ -151,7 +153,7 @@ class Supply:
         try:
             match node.type:
                 case EntryType.DIRECTORY:
-                    jail_tree.make_directory(self.tree, path, replace(attributes, mtime_ns=None))
+                    jail_tree.make_directory(self.tree, path, attributes)
                 case EntryType.SYMLINK:
                     jail_tree.make_symlink(self.tree, path, node.target, attributes)
                 case EntryType.FILE:
@@ -219,6 +221,7 @@ class Supply:
                     hop_origin, hop_kind = Origin.LISTING, MissKind.LISTING
             else:
                 hop_origin = Origin.SYMLINK if hop.type is EntryType.SYMLINK else Origin.PARENT
+            self.shown.discard(hop.path)
             self.ledger.note(entry, hop_origin, because, hop_kind, hop.via or via)
 
     def _was_listed(self, path: str) -> bool:
@@ -261,26 +264,35 @@ class Supply:
     # --- listings --------------------------------------------------------------------------------------------
 
     def show(self, directory: str) -> int:
-        """Show the host's names in a directory that is about to be read, with their true types, sizes and times and
-        without their bytes; how many were shown."""
+        """A directory is about to be read: stock it, and remember that its names were seen. How many of them are the
+        host's; 0 if that was remembered already."""
         if directory in self.listed:
             return 0
+        self.stock(directory)
+        self.listed[directory] = self.stocked[directory]
+        return self.listed[directory]
+
+    def stock(self, directory: str) -> None:
+        """Put the host's names into a directory, with their true types, sizes and times and without their bytes."""
+        if directory in self.stocked:
+            return
+        self.stocked[directory] = 0
         node = inspect(self.host, JailPath(directory))
         if node is None or node.type is not EntryType.DIRECTORY or node.virtual or self._excluded(directory):
-            self.listed[directory] = 0
-            return 0
-        count = 0
+            return
         own = names(self.host, JailPath(directory))
-        if len(own) > self.rules.max_names:
-            self.warnings[f"{directory}: only {self.rules.max_names} of its {len(own)} names were shown (--max-names)"] = None
-        for name in own[: self.rules.max_names]:
+        most = self.rules.max_names
+        if len(own) > most:
+            self.warnings[f"{directory}: only {most} of its {len(own)} names were shown (--max-names)"] = None
+        for name in own[:most]:
             path = join(directory, name)
             if jail_tree.look(self.tree, path) is None and not self._excluded(path):
                 child = inspect(self.host, JailPath(path))
                 if child is not None and self._show_one(child):
-                    count += 1
-        self.listed[directory] = count
-        return count
+                    self.shown.add(path)
+                    self.stocked[directory] += 1
+        if self.stocked[directory]:
+            jail_tree.set_directory(self.tree, directory, Attributes(node.mode, node.uid, node.gid, node.mtime_ns))
 
     def _show_one(self, node: HostNode) -> bool:
         if node.type in (EntryType.CHARACTER, EntryType.BLOCK):
