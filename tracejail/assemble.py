@@ -19,6 +19,7 @@ from tracejail.model import (
     JailPath,
     Manifest,
     Mount,
+    Origin,
     PathNote,
 )
 from tracejail.resolve.accounts import accounts_for
@@ -26,7 +27,7 @@ from tracejail.resolve.host import HostRoot, inspect, names, read_start
 from tracejail.resolve.packages import owners
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
-from tracejail.trial.walk import join
+from tracejail.trial.walk import join, parent_of
 
 MOUNTS = {"proc": ("proc", "/proc"), "sys": ("sysfs", "/sys"), "devpts": ("devpts", "/dev/pts")}
 
@@ -56,7 +57,7 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
 
     Raises InputOutputError for a source that can't be read.
     """
-    entries = dict(ledger.entries)
+    entries = with_parents(host, ledger.entries)
     for entry in named:
         entries.setdefault(entry.path, entry)
     users = {0} | outcome.users | shape.extra_users | {entry.uid for entry in entries.values()}
@@ -85,6 +86,22 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
     )
 
 
+def with_parents(host: HostRoot, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """The entries and the directories above them; one that the target made itself in the trial is not among them yet."""
+    whole = dict(entries)
+    for path, entry in entries.items():
+        above = parent_of(path)
+        while above != "/" and above not in whole:
+            node = inspect(host, JailPath(above))
+            if node is None or node.type is not EntryType.DIRECTORY:
+                break
+            whole[above] = Entry(
+                JailPath(above), node.type, node.mode, node.uid, node.gid, Origin.PARENT, entry.because, entry.kind
+            )
+            above = parent_of(above)
+    return whole
+
+
 def _sorted(notes: dict[str, PathNote]) -> tuple[PathNote, ...]:
     return tuple(notes[path] for path in sorted(notes))
 
@@ -103,8 +120,6 @@ def names_of(host: HostRoot, directories: Iterable[str], known: Iterable[str]) -
             node = inspect(host, path) if path not in have else None
             if node is None or node.type in (EntryType.CHARACTER, EntryType.BLOCK):
                 continue
-            from tracejail.model import Origin
-
             content = Content.EMPTY if node.type is EntryType.FILE else Content.HOST
             mode = node.mode & 0o1777 if node.type is EntryType.FILE else node.mode
             named.append(

@@ -85,9 +85,10 @@ def look(tree: Tree, path: str) -> Seen | None:
         raise
     try:
         status = os.fstat(fd)
-        kind = _TYPES[stat.S_IFMT(status.st_mode)]
-        target = os.readlink("", dir_fd=fd) if kind is EntryType.SYMLINK else ""
-        return Seen(kind, status.st_ino, target, status.st_dev != tree.device)
+        kind, foreign = _TYPES[stat.S_IFMT(status.st_mode)], status.st_dev != tree.device
+        # A link of another mount may say something else to us than to the target, as /proc/self does.
+        target = os.readlink("", dir_fd=fd) if kind is EntryType.SYMLINK and not foreign else ""
+        return Seen(kind, status.st_ino, target, foreign)
     finally:
         os.close(fd)
 

@@ -32,6 +32,8 @@ class Manner(Enum):
 
 _Key = tuple[str, str, str, bool, Want, bool]
 _CHANGES = frozenset(("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "umount2", "mount"))
+# mkdir of what the host has is EEXIST there; `mkdir -p` makes each directory of a path in this way.
+_MAKES_DIRECTORY = frozenset(("mkdir", "mkdirat"))
 _NO_WAY_OUT = (-errno.ENETUNREACH, -errno.EHOSTUNREACH)
 
 
@@ -74,7 +76,7 @@ class Answers:
         looks = record.syscall in LOOKS
         key = (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
         if argument.want is Want.CREATE:
-            if _holds_content(record.flags) and key not in self.touched:
+            if (_holds_content(record.flags) or record.syscall in _MAKES_DIRECTORY) and key not in self.touched:
                 self.touched.add(key)
                 self._create_over(record, argument)
             return True
@@ -245,7 +247,8 @@ class Answers:
         came = 0
         for miss in pending:
             argument = miss.argument
-            create = argument.want is Want.CREATE and not _holds_content(miss.flags)
+            over = _holds_content(miss.flags) or miss.because.syscall in _MAKES_DIRECTORY
+            create = argument.want is Want.CREATE and not over
             found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
             if miss.kind is MissKind.INTERPRETER:
                 came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True)

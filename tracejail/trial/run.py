@@ -26,9 +26,9 @@ from .answers import Answers
 from .outcome import Outcome, exit_status
 from .ready import all_asleep, is_ready
 
-_QUIET = 0.25          # seconds without a stop, for a target that listens and has exercises to come
+_QUIET = 0.25          # seconds without news, for a target that listens and has exercises to come
 _QUIET_ALONE = 0.6     # the same without exercises: then quiet is the end of the learning
-_SETTLE = 0.1          # seconds without a stop after an exercise
+_SETTLE = 0.1          # seconds without news after an exercise
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
 _MOST_OUTPUT = 64 << 20  # bytes
@@ -77,6 +77,9 @@ class _Run:
         self.processes: set[int] = set()
         self.over = False
         self.began = self.last_stop = time.monotonic()
+        self.last_news = self.began
+        self.news: tuple[object, ...] = ()
+        self.ever = 0                # processes that there were
         self.listening = False
         self.queue = list(drive.exercises)
         self.reloaded = not drive.reload
@@ -148,7 +151,9 @@ class _Run:
 
     def _seen(self, record: SyscallRecord) -> None:
         self.last_stop = time.monotonic()
-        self.processes.add(record.process)
+        if record.process not in self.processes:
+            self.processes.add(record.process)
+            self.ever += 1
 
     def _ids(self, known: set[int], word: int) -> None:
         number = word & 0xFFFFFFFF
@@ -187,6 +192,7 @@ class _Run:
         if self.over:
             return None
         now = time.monotonic()
+        self._listen_for_news(now)
         self._follow_output(now)
         outcome = self.outcome
         if outcome.phase != "stop" and now - self.began > self.drive.timeout:
@@ -199,6 +205,13 @@ class _Run:
             case "stop":
                 self._stopping(now)
         return 0.02 if now - self.last_stop < 1 else 0.1
+
+    def _listen_for_news(self, now: float) -> None:
+        """What is asked for again and again, as a clock's time zone, is no news: the target is quiet all the same."""
+        ledger = self.answers.supply.ledger
+        news = (len(self.answers.known), len(ledger.lines), len(ledger.entries), self.ever, self.outcome.phase)
+        if news != self.news:
+            self.news, self.last_news = news, now
 
     def _start(self, now: float) -> None:
         outcome, drive = self.outcome, self.drive
@@ -216,7 +229,7 @@ class _Run:
             assert self.started is not None
             if not is_ready(drive.ready, self.started.init, self.launch.private_network):
                 return
-        elif now - self.last_stop < quiet or not all_asleep(self.processes):
+        elif now - self.last_news < quiet or not all_asleep(self.processes):
             return
         if drive.exercises or drive.ready or drive.reload:
             outcome.phase = "exercise"
@@ -225,7 +238,7 @@ class _Run:
             self._stop()
 
     def _settle(self, now: float) -> None:
-        if self.exercise is not None or now - self.last_stop < _SETTLE or not all_asleep(self.processes):
+        if self.exercise is not None or now - self.last_news < _SETTLE or not all_asleep(self.processes):
             return
         if self.queue:
             self._next()
@@ -235,7 +248,7 @@ class _Run:
             for process in self._roots():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, self.drive.reload)
-            self.last_stop = now + 0.3
+            self.last_news = now + 0.3
         else:
             self._stop()
 
@@ -268,7 +281,7 @@ class _Run:
         os.close(self.exercise_file)
         self.exercise_file = -1
         self.outcome.exercise_output += text
-        self.last_stop = time.monotonic()
+        self.last_news = time.monotonic()
         if status != 0:
             self.outcome.failure = f"the exercise ended with status {exit_status(status)}: {command}"
             self.outcome.failed_output = text
@@ -277,6 +290,7 @@ class _Run:
 
     def _stop(self) -> None:
         self.outcome.phase = "stop"
+        self.next_question = 0.0
         self.deadline = time.monotonic() + _GRACE
         self.outcome.stopped = self.outcome.status is None
         self._signal(self.drive.stop)
@@ -293,8 +307,8 @@ class _Run:
                 name = signal.Signals(self.drive.stop).name
                 self.outcome.notes[f"did not end within {_GRACE:.0f} s of {name} and was killed"] = None
             self._kill_all()
-        elif self.main_ended and now - max(self.main_ended, self.next_question) > _LEFT_BEHIND:
-            self.next_question = now
+        elif self.main_ended and now > self.next_question and now - self.main_ended > _SETTLE:
+            self.next_question = now + _LEFT_BEHIND
             self._signal(self.drive.stop)  # what the target left behind
 
     def _time_out(self) -> None:

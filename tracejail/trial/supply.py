@@ -86,7 +86,7 @@ class Supply:
 
     def _in_trial(self, path: str) -> Found | None:
         seen = jail_tree.look(self.tree, path)
-        return Found(seen.type, seen.target) if seen else None
+        return Found(seen.type, seen.target, seen.foreign) if seen else None
 
     def _on_host(self, path: str) -> Found | None:
         if self._excluded(path):

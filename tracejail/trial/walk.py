@@ -30,6 +30,7 @@ class Found:
 
     type: EntryType
     target: str = ""
+    foreign: bool = False    # on another mount, where a walk from outside ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def walk(root: str, base: str, spelled: str, follow: bool, create: bool, trial: 
             continue
         path, last = join(state.current, name), not rest
         found = trial(path)
+        if found is not None and found.foreign:
+            return Walk(Place.FOUND, path, tuple(state.hops))
         missing = found is None
         if found is None:
             found = host(path)
