@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from tracejail.assemble import Shape, assemble, caller_environment, names_of, same_in_both
-from tracejail.contents import contents_of, times_of
+from tracejail.contents import contents_of, times_of, with_digests
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.jail.build import populate
 from tracejail.jail.copy import copy_tree
@@ -348,7 +348,10 @@ def _manifest(
     )
     entries = names_of(work.host, named, learned.ledger.entries) if named else []
     manifest = assemble(work.host, learned.ledger, learned.outcome, shape, entries)
-    return merge(former, manifest) if former else manifest
+    if former is None:
+        return manifest
+    both = merge(former, manifest)
+    return replace(both, entries=tuple(with_digests(work.host, list(both.entries), both.accounts)))
 
 
 def _build(work: Learner, manifest: Manifest, stage: Staging) -> None:

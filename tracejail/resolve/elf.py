@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _PT_INTERP = 3
 _MACHINES = {
@@ -30,33 +30,44 @@ class ElfFacts:
     soname: str
     rpath: tuple[str, ...]
     runpath: tuple[str, ...]
+    code: int | None = None   # e_machine as a number
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where elf(5) has what, for one class: offsets and formats of header and program header."""
+
+    header: tuple[str, int]     # e_phoff
+    sizes: int                  # e_phentsize, e_phnum
+    smallest: int               # of a program header
+    place: tuple[str, int]      # p_offset
+    length: tuple[str, int]     # p_filesz
+
+
+_LAYOUTS = {1: _Layout(("I", 28), 42, 32, ("I", 4), ("I", 16)), 2: _Layout(("Q", 32), 54, 56, ("Q", 8), ("Q", 32))}
 
 
 def program_interpreter(fd: int) -> str | None:
     """PT_INTERP of an ELF file, None where it has none or is no sound ELF file (elf(5))."""
     header = os.pread(fd, 64, 0)
-    if len(header) < 52 or header[:4] != b"\x7fELF" or header[4] not in (1, 2) or header[5] not in (1, 2):
+    layout = _LAYOUTS.get(header[4]) if len(header) >= 52 and header[:4] == b"\x7fELF" else None
+    if layout is None or header[5] not in (1, 2):
         return None
     order = "<" if header[5] == 1 else ">"
-    wide = header[4] == 2
+
+    def number(data: bytes, where: tuple[str, int], start: int = 0) -> int:
+        return int(struct.unpack_from(order + where[0], data, start + where[1])[0])
+
     try:
-        if wide:
-            offset, size, count = *struct.unpack_from(order + "Q", header, 32), *struct.unpack_from(order + "HH", header, 54)
-        else:
-            offset, size, count = *struct.unpack_from(order + "I", header, 28), *struct.unpack_from(order + "HH", header, 42)
-        if size < (56 if wide else 32) or count > _MOST_HEADERS or offset >= 1 << 62:
+        offset = number(header, layout.header)
+        size, count = struct.unpack_from(order + "HH", header, layout.sizes)
+        if size < layout.smallest or count > _MOST_HEADERS:
             return None
         table = os.pread(fd, size * count, offset)
-        for index in range(len(table) // size):
-            kind = struct.unpack_from(order + "I", table, index * size)[0]
-            if kind == _PT_INTERP:
-                if wide:
-                    where, length = *struct.unpack_from(order + "Q", table, index * size + 8), *struct.unpack_from(order + "Q", table, index * size + 32)
-                else:
-                    where, length = *struct.unpack_from(order + "I", table, index * size + 4), *struct.unpack_from(order + "I", table, index * size + 16)
-                if length > _LONGEST_NAME or where >= 1 << 62:
-                    return None
-                name = os.pread(fd, length, where).split(b"\0")[0]
+        for start in range(0, len(table) - size + 1, size):
+            if number(table, ("I", 0), start) == _PT_INTERP:
+                length = min(number(table, layout.length, start), _LONGEST_NAME)
+                name = os.pread(fd, length, number(table, layout.place, start)).split(b"\0")[0]
                 return os.fsdecode(name) or None
     except (struct.error, OSError, OverflowError):
         return None
@@ -73,10 +84,12 @@ def read_elf(stream: BinaryIO) -> ElfFacts | None:
     try:
         file = ELFFile(stream)
         interpreter, needed, soname, rpath, runpath = "", [], "", (), ()
+        segment: Any
         for segment in file.iter_segments():
             if segment["p_type"] == "PT_INTERP":
                 interpreter = segment.get_interp_name()
             elif isinstance(segment, DynamicSegment):
+                tag: Any
                 for tag in segment.iter_tags():
                     match tag.entry.d_tag:
                         case "DT_NEEDED":
@@ -88,6 +101,8 @@ def read_elf(stream: BinaryIO) -> ElfFacts | None:
                         case "DT_RUNPATH":
                             runpath = tuple(tag.runpath.split(":"))
         machine = _MACHINES.get(file["e_machine"], str(file["e_machine"]))
-        return ElfFacts(machine, file.elfclass, interpreter, tuple(needed), soname, rpath, runpath)
+        stream.seek(18)
+        code = int.from_bytes(stream.read(2), "little" if file.little_endian else "big")
+        return ElfFacts(machine, file.elfclass, interpreter, tuple(needed), soname, rpath, runpath, code)
     except Exception:  # a hostile file makes the parser raise anything; it is then no file that a loader takes
         return None

@@ -1,0 +1,1 @@
+"""Arguments, tables, progress, exit statuses: the one place that prints and the one error boundary."""

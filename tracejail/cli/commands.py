@@ -1,0 +1,304 @@
+"""The subcommands as rows, and what each does with its words. Use cases are imported when they are called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tracejail.errors import UsageError
+from tracejail.model import LearnResult, Manifest, TrialOptions
+
+from .escape import escape
+from .options import (
+    DRIVE,
+    FROM,
+    JAIL,
+    JSON,
+    LEARN,
+    OUTPUT,
+    POLICY,
+    TARGET,
+    VERBOSE,
+    Option,
+    Value,
+    help_lines,
+    parse,
+)
+from .progress import Talk
+
+Fields = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """A subcommand: its words for the usage line, what it is for, its options, and what it does."""
+
+    usage: str
+    about: str
+    options: tuple[Option, ...]
+    run: Callable[[Fields, list[str]], int]
+
+
+def dispatch(words: list[str]) -> int:
+    """Raises TracejailError."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if words else 2
+    name, rest = words[0], words[1:]
+    subcommand = SUBCOMMANDS.get(name)
+    if subcommand is None:
+        kind = "option" if name.startswith("-") else "command"
+        raise UsageError(f"no {kind} {name}", "tracejail --help shows the commands")
+    if rest[:1] in (["-h"], ["--help"]):
+        print(f"usage: tracejail {name} {subcommand.usage}\n\n{subcommand.about}\n")
+        print("\n".join(help_lines(subcommand.options)))
+        return 0
+    fields, arguments = parse(rest, subcommand.options, name)
+    if name not in _TAKES_PROGRAM:
+        # Options may come after the words too, as no program's own are among them.
+        words_only = []
+        while arguments:
+            words_only.append(arguments.pop(0))
+            more, arguments = parse(arguments, subcommand.options, name)
+            fields.update(more)
+        arguments = words_only
+    return subcommand.run(fields, arguments)
+
+
+def _overview() -> str:
+    about = "Learn what a program needs, and build the jail that holds just that."
+    lines = ["usage: tracejail COMMAND [OPTION...] ...", "", about, ""]
+    lines += [f"  {name:<8} {row.about}" for name, row in SUBCOMMANDS.items()]
+    lines += ["", "tracejail COMMAND --help says more; tracejail --version."]
+    return "\n".join(lines)
+
+
+def _talk(fields: Fields) -> Talk:
+    level = -1 if fields.pop("quiet", False) else 1 if fields.pop("verbose", False) else 0
+    fields.pop("verbose", None)
+    return Talk(level, sys.stderr.isatty())
+
+
+def _trial_options(fields: Fields, arguments: list[str], base: TrialOptions | None = None) -> TrialOptions:
+    given: dict[str, Any] = dict(fields)
+    pairs = []
+    for pair in given.pop("environment", ()):
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"-E {pair}: not K=V", "give NAME=VALUE")
+        pairs.append((key, value))
+    if pairs:
+        given["environment"] = tuple(pairs)
+    for key in ("expect", "max_names", "max_rounds"):
+        if key in given:
+            given[key] = int(given[key])
+    if arguments or base is None:
+        given["argv"] = tuple(arguments)
+    return replace(base or TrialOptions(()), **given)
+
+
+def _finish(result: LearnResult, as_json: bool, talk: Talk, learned: bool) -> int:
+    from .report import as_json as document
+    from .report import summary
+
+    talk.clear()
+    if as_json:
+        print(document(result))
+    elif talk.level >= 0:
+        print(summary(result, learned, talk.level > 0))
+    return result.status
+
+
+def _need(arguments: list[str], count: int, what: str) -> None:
+    if len(arguments) < count:
+        raise UsageError(f"missing: {what}", "tracejail COMMAND --help shows what it takes")
+
+
+def _exactly(arguments: list[str], count: int, what: str) -> None:
+    _need(arguments, count, what)
+    if len(arguments) > count:
+        raise UsageError(f"{arguments[count]}: one word too many", f"it takes {what}")
+
+
+def _manifest(path: str) -> Manifest:
+    from tracejail.manifest import read_manifest
+
+    return read_manifest(path)
+
+
+def _learn(fields: Fields, arguments: list[str]) -> int:
+    as_json = bool(fields.pop("json", False))
+    talk = _talk(fields)
+    _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    options = _trial_options(fields, arguments)
+    terminal = os.isatty(0) and os.isatty(1) and not options.exercises and not as_json and not options.stdin
+    from tracejail.learn import learn
+
+    return _finish(learn(replace(options, interactive=terminal), talk), as_json, talk, learned=True)
+
+
+def _verify(fields: Fields, arguments: list[str]) -> int:
+    as_json = bool(fields.pop("json", False))
+    talk = _talk(fields)
+    _exactly(arguments, 1, "MANIFEST")
+    manifest = _manifest(arguments[0])
+    command = manifest.command
+    missing = [key for key in command.environment if key not in os.environ and f"{key}=" not in str(fields.get("environment"))]
+    for key in missing:
+        talk.warn(f"it was learned with {key} set by -E, and its value is not stored: give it again")
+    base = TrialOptions(
+        argv=command.argv,
+        manifest=arguments[0],
+        host_root=manifest.host.root,
+        exercises=command.exercises,
+        ready=command.ready,
+        stop=command.stop,
+        expect=command.expect,
+        network=command.network,
+        user=command.user,
+        directory=command.directory,
+    )
+    from tracejail.verify import verify
+
+    return _finish(verify(manifest, _trial_options(fields, [], base), talk), as_json, talk, learned=False)
+
+
+def _build(fields: Fields, arguments: list[str]) -> int:
+    _exactly(arguments, 1, "MANIFEST")
+    from tracejail.build import build_from_manifest
+
+    manifest = _manifest(arguments[0])
+    jail = str(fields.get("jail") or manifest.jail)
+    build_from_manifest(manifest, jail, str(fields.get("host_root") or manifest.host.root), bool(fields.get("replace")))
+    print(f"built {escape(os.path.abspath(jail))}: {len(manifest.entries)} entries")
+    return 0
+
+
+def _write(data: bytes, fields: Fields) -> int:
+    output = str(fields.get("output") or "-")
+    if output == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return 0
+    with open(output, "wb") as stream:
+        stream.write(data)
+    return 0
+
+
+def _list(fields: Fields, arguments: list[str]) -> int:
+    _exactly(arguments, 1, "MANIFEST")
+    from tracejail.export import FORMATS
+
+    return _write(FORMATS["list0" if fields.get("nul") else "list"].make(_manifest(arguments[0])), fields)
+
+
+def _export(fields: Fields, arguments: list[str]) -> int:
+    from tracejail.export import FORMATS
+
+    if not arguments:
+        print("\n".join(f"{name:<10} {row.about}" for name, row in FORMATS.items()))
+        return 0
+    _exactly(arguments, 2, "FORMAT MANIFEST")
+    if arguments[0] not in FORMATS:
+        raise UsageError(f"{arguments[0]}: no such format", "tracejail export shows those that there are")
+    return _write(FORMATS[arguments[0]].make(_manifest(arguments[1])), fields)
+
+
+def _why(fields: Fields, arguments: list[str]) -> int:
+    _exactly(arguments, 2, "MANIFEST PATH")
+    from tracejail.why import why
+
+    print("\n".join(escape(line) for line in why(_manifest(arguments[0]), arguments[1])))
+    return 0
+
+
+def _deps(fields: Fields, arguments: list[str]) -> int:
+    _need(arguments, 1, "FILE...")
+    from tracejail.deps import deps
+
+    rows = deps(str(fields.get("host_root") or "/"), arguments)
+    if fields.get("json"):
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(row) for row in rows]))
+    else:
+        for row in rows:
+            by = f", needed by {row.needed_by}" if row.needed_by else ""
+            lost = "" if row.found else "    NOT FOUND"
+            print(escape(f"{row.path}    {row.how}{by}{lost}"))
+    return 0 if all(row.found for row in rows) else 1
+
+
+def _trace(fields: Fields, arguments: list[str]) -> int:
+    _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    every, jail = bool(fields.pop("every", False)), str(fields.pop("jail", ""))
+    talk = _talk(fields)
+    output = str(fields.pop("output", ""))
+    fields.setdefault("timeout", 0.0)
+    from tracejail.traceview import trace
+
+    if not output:
+        return trace(_trial_options(fields, arguments), jail, every, talk, lambda line: print(line, file=sys.stderr))
+    with open(output, "w", encoding="utf-8") as stream:
+        return trace(_trial_options(fields, arguments), jail, every, talk, lambda line: print(line, file=stream))
+
+
+def _merge(fields: Fields, arguments: list[str]) -> int:
+    _exactly(arguments, 2, "A B")
+    from tracejail.manifest import dump, merge, write_manifest
+
+    merged = merge(_manifest(arguments[0]), _manifest(arguments[1]))
+    output = str(fields.get("output") or "-")
+    if output == "-":
+        print(dump(merged), end="")
+    else:
+        write_manifest(merged, output)
+    return 0
+
+
+def _diff(fields: Fields, arguments: list[str]) -> int:
+    _exactly(arguments, 2, "A B")
+    from tracejail.manifest import diff
+
+    rows = diff(_manifest(arguments[0]), _manifest(arguments[1]))
+    if fields.get("json"):
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(row) for row in rows]))
+    else:
+        for row in rows:
+            print(escape(f"{row.change:<8} {row.path}    {row.detail}"))
+    return 1 if rows else 0
+
+
+_NUL = (Option(("-0", "--null"), "nul", "", "end each path with NUL instead of a newline"),)
+_REPLACE = (Option(("--replace",), "replace", "", "make a jail anew that is there already"),)
+_EVERY = (Option(("-a", "--all"), "every", "", "calls that succeed too"),)
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "learn": Subcommand(
+        "[OPTION...] PROGRAM [ARGUMENT...]", "run a program in a trial until a jail for it is proven",
+        (*LEARN, *TARGET, *DRIVE, *POLICY, *FROM, *JSON, *VERBOSE), _learn,
+    ),
+    "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM), _build),
+    "verify": Subcommand(
+        "[OPTION...] MANIFEST", "run the program in a copy of its jail, nothing answered: is it clean?",
+        (*JAIL, *TARGET, *DRIVE, *POLICY, *FROM, *JSON, *VERBOSE), _verify,
+    ),
+    "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*_NUL, *OUTPUT), _list),
+    "export": Subcommand("[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats", OUTPUT, _export),
+    "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", (), _why),
+    "deps": Subcommand("FILE...", "what files need by what they say themselves; runs nothing", (*FROM, *JSON), _deps),
+    "trace": Subcommand(
+        "[OPTION...] PROGRAM [ARGUMENT...]", "the failing calls of a program, one truss-like line each",
+        (*JAIL, *_EVERY, *OUTPUT, *TARGET, *FROM, *VERBOSE), _trace,
+    ),
+    "merge": Subcommand("A B [-o C]", "one manifest of two", OUTPUT, _merge),
+    "diff": Subcommand("A B", "what differs between two manifests", JSON, _diff),
+}
+_TAKES_PROGRAM = frozenset(("learn", "trace"))

@@ -1,0 +1,59 @@
+"""The command `tracejail`: which subcommand, and the one place where errors become an exit status and two lines."""
+
+from __future__ import annotations
+
+import sys
+
+from tracejail import __version__
+
+_INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the command line; gives the exit status."""
+    words = sys.argv[1:]
+    if words[:1] == ["--version"]:
+        print(f"tracejail {__version__}")
+        return 0
+    return _guarded(words)
+
+
+def _guarded(words: list[str]) -> int:
+    import os
+
+    from tracejail.errors import TracejailError
+
+    try:
+        from .commands import dispatch
+
+        status = dispatch(words)
+        sys.stdout.flush()
+        return status
+    except TracejailError as error:
+        return _tell(error.message, error.hint, error.status)
+    except KeyboardInterrupt:
+        return _tell("interrupted; nothing is left behind", "", _INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away: the flush at exit must not fail again
+        return 141
+    except OSError as error:
+        if os.environ.get("TRACEJAIL_DEBUG"):
+            raise
+        name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return _tell(f"{name}{error.strerror or error}", "TRACEJAIL_DEBUG=1 shows where", 5)
+    except Exception as error:
+        if type(error).__name__ == "Interrupted":
+            number = int(error.args[0])
+            return _tell("interrupted; nothing is left behind", "", 128 + number)
+        if os.environ.get("TRACEJAIL_DEBUG"):
+            raise
+        return _tell(f"internal error: {type(error).__name__}: {error}", "TRACEJAIL_DEBUG=1 shows where; please report it", 5)
+
+
+def _tell(message: str, hint: str, status: int) -> int:
+    from .escape import escape
+
+    sys.stderr.write(f"\rtracejail: {escape(message)}\n" if sys.stderr.isatty() else f"tracejail: {escape(message)}\n")
+    if hint:
+        sys.stderr.write(f"  {escape(hint)}\n")
+    return status

@@ -1,0 +1,144 @@
+"""What a result says to a person, and to a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections import Counter
+
+from tabulate import tabulate
+
+from tracejail.manifest.dump import plain
+from tracejail.model import EntryType, LearnResult, Manifest, PathNote
+
+from .escape import escape, escape_text
+
+_MOST_PACKAGES = 6
+_MOST_NOTES = 8
+
+
+def human(size: int) -> str:
+    """Bytes for people."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def as_json(result: LearnResult) -> str:
+    """One document on one line."""
+    manifest = result.manifest
+    document = {
+        "clean": result.clean,
+        "status": result.status,
+        "reason": result.reason,
+        "rounds": result.rounds,
+        "entries": len(manifest.entries),
+        "bytes": sum(entry.size for entry in manifest.entries),
+        "seconds": round(result.seconds, 3),
+        "jail": manifest.jail,
+        "manifest": result.manifest_path,
+        "missing": plain(result.missing),
+        "denied": plain(manifest.denied),
+        "absent": plain(manifest.absent),
+        "harmless": plain(result.harmless),
+        "sockets": plain(manifest.sockets),
+        "listens": list(manifest.listens),
+        "mounts": plain(manifest.mounts),
+        "warnings": list(manifest.warnings),
+        "notes": list(result.notes),
+        "misses": list(result.misses),
+        "ended": result.ended,
+    }
+    return json.dumps(document)
+
+
+def start_command(manifest: Manifest) -> list[str]:
+    """The shell lines that start the jailed program."""
+    jail = shlex.quote(manifest.jail)
+    lines = []
+    for mount in manifest.mounts:
+        extra = " -o ro" if mount.type == "sysfs" else ""
+        lines.append(f"mount -t {mount.type}{extra} {mount.type} {jail}{shlex.quote(mount.path)}")
+    for note in manifest.sockets:
+        lines.append(f"# bind the socket {escape(note.path)} into the jail, if the program is to reach it")
+    command = manifest.command
+    user = f"--userspec={shlex.quote(command.user)} " if command.user else ""
+    words = " ".join(shlex.quote(word) for word in command.argv)
+    if command.directory != "/":
+        # chroot(1) starts in /: only a shell line of the host can say where else.
+        lines.append(f"# it was learned with {escape(command.directory)} as its working directory")
+    lines.append(f"chroot {user}{jail} {words}")
+    return lines
+
+
+def _sizes(manifest: Manifest) -> list[str]:
+    files = [entry for entry in manifest.entries if entry.type is EntryType.FILE]
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for entry in files:
+        name = entry.package or "(no package)"
+        count[name] += 1
+        size[name] += entry.size if not entry.hard_link else 0
+    rows = [(escape(name), count[name], human(total)) for name, total in size.most_common(_MOST_PACKAGES)]
+    if len(size) > _MOST_PACKAGES:
+        rest = [name for name, _ in size.most_common()[_MOST_PACKAGES:]]
+        rows.append((f"{len(rest)} more", sum(count[name] for name in rest), human(sum(size[name] for name in rest))))
+    total = human(sum(size.values()))
+    table = tabulate(rows, headers=("package", "files", "size"), tablefmt="plain", disable_numparse=True)
+    return [f"{len(files)} files, {total}, {len(manifest.entries)} entries in all:", *_indent(table.splitlines())]
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return ["  " + line for line in lines]
+
+
+def _notes(title: str, notes: tuple[PathNote, ...], reasons: bool) -> list[str]:
+    if not notes:
+        return []
+    lines = [title]
+    for note in notes[:_MOST_NOTES]:
+        reason = f" ({note.reason})" if reasons else ""
+        lines.append(f"  {escape(note.path)}{escape(reason)}, asked for by {escape(note.because.program)}")
+    if len(notes) > _MOST_NOTES:
+        lines.append(f"  and {len(notes) - _MOST_NOTES} more: see the manifest, or --json")
+    return lines
+
+
+def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
+    """The report of a learn (or verify), for a tired admin: the verdict first."""
+    manifest = result.manifest
+    lines = []
+    if result.clean:
+        lines.append(f"CLEAN after {result.rounds} rounds, {result.seconds:.1f} s: {escape(result.ended)}")
+    else:
+        lines.append(f"NOT CLEAN after {result.rounds} rounds: {escape(result.reason)}")
+        if result.hint:
+            lines.append(f"  {escape(result.hint)}")
+    for mount in manifest.mounts:
+        lines.append(f"NEEDS A MOUNT: {mount.type} on {mount.path}; it ended badly without it")
+    if result.output:
+        lines += ["its last output:", *_indent(escape_text(result.output).splitlines())]
+    if result.exercise_output:
+        lines += ["the exercise said:", *_indent(escape_text(result.exercise_output).splitlines())]
+    lines += _notes("still missing:", result.missing, True)
+    lines += _notes("DENIED by the policy (--allow PATH lets it in):", manifest.denied, True)
+    lines += _notes("sockets of other programs, to be bound into the jail:", manifest.sockets, False)
+    for note in result.notes:
+        lines.append(f"note: {escape(note)}")
+    for warning in manifest.warnings:
+        lines.append(f"warning: {escape(warning)}")
+    if learned:
+        lines += _sizes(manifest)
+    if verbose:
+        lines += _notes("absent on the host too:", manifest.absent, False)
+    elif manifest.absent or result.harmless:
+        lines.append(
+            f"absent on the host too: {len(manifest.absent)} paths (-v names them), "
+            f"and {len(result.harmless)} that are known to be harmless"
+        )
+    if learned and os.path.isdir(manifest.jail):
+        lines += [f"jail:     {escape(manifest.jail)}", f"manifest: {escape(result.manifest_path)}", "start it with:"]
+        lines += _indent(start_command(manifest))
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""Two manifests as one: the union by path, the first origin stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tracejail.errors import ManifestError
+from tracejail.model import Accounts, Content, Entry, EntryType, Manifest, PathNote
+
+
+def merge(first: Manifest, second: Manifest) -> Manifest:
+    """What both need; command, host and jail are those of `first`. Clean only where both are.
+
+    Raises ManifestError where the two say different things of one path.
+    """
+    entries = {entry.path: entry for entry in first.entries}
+    for entry in second.entries:
+        known = entries.setdefault(entry.path, entry)
+        if not _agree(known, entry):
+            raise ManifestError(
+                f"{entry.path}: the two manifests say different things of it",
+                "learn the older one again: the host has changed since",
+            )
+    warnings = set(first.warnings) | set(second.warnings)
+    if (first.host.root, first.host.distribution) != (second.host.root, second.host.distribution):
+        warnings.add(f"merged from two hosts: {first.host.distribution} and {second.host.distribution}")
+    return replace(
+        first,
+        clean=first.clean and second.clean,
+        rounds=max(first.rounds, second.rounds),
+        accounts=_accounts(first.accounts, second.accounts),
+        entries=tuple(_whole(entry) for entry in sorted(entries.values(), key=lambda entry: entry.path)),
+        mounts=tuple(sorted({*first.mounts, *second.mounts}, key=lambda mount: mount.path)),
+        sockets=_notes(first.sockets, second.sockets),
+        listens=tuple(sorted({*first.listens, *second.listens})),
+        absent=_notes(first.absent, second.absent),
+        denied=_notes(first.denied, second.denied),
+        warnings=tuple(sorted(warnings)),
+    )
+
+
+def _whole(entry: Entry) -> Entry:
+    # What is made for a jail is made anew for the merged one: its digest is not known before it is built.
+    made = entry.content in (Content.ACCOUNTS, Content.LD_CACHE)
+    return replace(entry, sha256="", size=0) if made else entry
+
+
+def _agree(known: Entry, entry: Entry) -> bool:
+    if known.type is not entry.type or known.target != entry.target or known.device != entry.device:
+        return False
+    if known.type is not EntryType.FILE or known.content is not Content.HOST or entry.content is not Content.HOST:
+        return True
+    return known.sha256 == entry.sha256
+
+
+def _accounts(first: Accounts, second: Accounts) -> Accounts:
+    return Accounts(
+        first.everything or second.everything,
+        tuple(sorted({*first.users, *second.users})),
+        tuple(sorted({*first.groups, *second.groups})),
+    )
+
+
+def _notes(first: tuple[PathNote, ...], second: tuple[PathNote, ...]) -> tuple[PathNote, ...]:
+    notes = {note.path: note for note in (*second, *first)}
+    return tuple(notes[path] for path in sorted(notes))

@@ -1,0 +1,74 @@
+"""The use case `why`: who needed a path, hop by hop."""
+
+from __future__ import annotations
+
+from tracejail.errors import UsageError
+from tracejail.model import Because, Entry, Manifest, Origin
+
+_MOST_HOPS = 64
+
+
+def why(manifest: Manifest, path: str) -> list[str]:
+    """The reasons, the path's own first. Raises UsageError if the manifest knows nothing of it."""
+    entries: dict[str, Entry] = {entry.path: entry for entry in manifest.entries}
+    path = "/" + path.strip("/")
+    entry = entries.get(path)
+    if entry is None:
+        return _not_an_entry(manifest, path)
+    lines = []
+    seen: set[str] = set()
+    while entry is not None and entry.path not in seen and len(seen) < _MOST_HOPS:
+        seen.add(entry.path)
+        lines.append(f"{entry.path}: {_reason(entry)}")
+        entry = entries.get(entry.via)
+    first = entries[path]
+    if first.origin is Origin.PARENT:
+        below = [other.path for other in manifest.entries if other.path.startswith(path + "/")]
+        if below:
+            more = f" and {len(below) - 1} more" if len(below) > 1 else ""
+            lines.append(f"{below[0]}{more}: in it")
+    if first.package:
+        lines.append(f"{path}: of package {first.package} {first.version}".rstrip())
+    return lines
+
+
+def _asked(because: Because | None) -> str:
+    return f"{because.program} asked for {because.spelled} by {because.syscall}" if because else "the run itself"
+
+
+def _reason(entry: Entry) -> str:
+    asked = _asked(entry.because)
+    match entry.origin:
+        case Origin.ARGV:
+            return "named on the command line"
+        case Origin.BASE:
+            return "every jail has it"
+        case Origin.INCLUDE:
+            return "asked for with --include"
+        case Origin.PARENT:
+            return f"a directory on the way: {asked}"
+        case Origin.SYMLINK:
+            return f"a symbolic link to {entry.target} on the way: {asked}"
+        case Origin.LISTING:
+            return f"seen in a listing of its directory and used: {asked}"
+        case Origin.ELF_INTERPRETER:
+            return f"the loader that {entry.via} names (PT_INTERP)"
+        case Origin.SCRIPT_INTERPRETER:
+            return f"the interpreter that {entry.via} names (#!)"
+        case Origin.ELF_NEEDED:
+            return f"a library that {entry.via} needs"
+        case Origin.MISS:
+            led = f", which led there through {entry.via}" if entry.via else ""
+            return asked + led
+
+
+def _not_an_entry(manifest: Manifest, path: str) -> list[str]:
+    for notes, words in (
+        (manifest.denied, "denied by the policy"),
+        (manifest.absent, "not on the host either"),
+        (manifest.sockets, "a socket that must be bound into the jail"),
+    ):
+        for note in notes:
+            if note.path == path:
+                return [f"{path}: not in the jail, {words} ({note.reason}): {_asked(note.because)}"]
+    raise UsageError(f"{path}: this manifest knows nothing of it", "tracejail list MANIFEST shows what it holds")
