@@ -3,7 +3,6 @@ runs of the same thing."""
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -27,9 +26,8 @@ from tracejail.resolve.host import HostRoot, inspect, names, read_start
 from tracejail.resolve.packages import owners
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
+from tracejail.trial.target import MOUNT_TYPES
 from tracejail.trial.walk import join, parent_of
-
-MOUNTS = {"proc": ("proc", "/proc"), "sys": ("sysfs", "/sys"), "devpts": ("devpts", "/dev/pts")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,9 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
         host=host_identity(host),
         jail=shape.jail,
         clean=False,
-        rounds=0,
         accounts=accounts,
         entries=tuple(sorted(done, key=lambda entry: entry.path)),
-        mounts=tuple(Mount(MOUNTS[name][0], JailPath(MOUNTS[name][1])) for name in sorted(shape.mounts)),
+        mounts=tuple(Mount(MOUNT_TYPES[name][0], JailPath(MOUNT_TYPES[name][1])) for name in sorted(shape.mounts)),
         sockets=_sorted(ledger.sockets),
         listens=tuple(sorted(outcome.listens)),
         absent=_sorted(ledger.absent),
@@ -126,8 +123,3 @@ def names_of(host: HostRoot, directories: Iterable[str], known: Iterable[str]) -
                 Entry(path, node.type, mode, node.uid, node.gid, Origin.LISTING, target=node.target, content=content)
             )
     return named
-
-
-def caller_environment(given: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """The target's environment: the caller's, as chroot(1) passes it, and what -E says."""
-    return {**os.environ, **dict(given)}
