@@ -6,6 +6,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from tracejail.contents import with_digests
 from tracejail.model import (
@@ -21,13 +22,21 @@ from tracejail.model import (
     Origin,
     PathNote,
 )
-from tracejail.resolve.accounts import accounts_for
+from tracejail.resolve.accounts import accounts_for, named_in
 from tracejail.resolve.host import HostRoot, inspect, names, read_start
 from tracejail.resolve.packages import owners
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
 from tracejail.trial.target import MOUNT_TYPES
 from tracejail.trial.walk import join, parent_of
+
+
+class Keep(Enum):
+    """Which accounts the jail keeps; each keeps more than the one before."""
+
+    USED = "those whose ids were seen"
+    NAMED = "those that its programs or their configuration name"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Shape:
     command: Command
     jail: str
     mounts: tuple[str, ...]
-    accounts_everything: bool
+    accounts: Keep
     extra_users: frozenset[int]
     extra_groups: frozenset[int]
 
@@ -62,7 +71,8 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
     groups = {0} | outcome.groups | shape.extra_groups | {entry.gid for entry in entries.values()}
     words = {part for word in shape.command.argv[1:] for part in (word, *word.replace("@", ":").split(":"))}
     accounts = Accounts(everything=True)
-    if not shape.accounts_everything:
+    if shape.accounts is not Keep.ALL:
+        words |= _named(host, entries) if shape.accounts is Keep.NAMED else set()
         accounts = accounts_for(host, users, groups, words)
     done = with_digests(host, list(entries.values()), accounts)
     packages = owners(host, [entry.path for entry in done])
@@ -81,6 +91,16 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
         absent=_sorted(ledger.absent),
         denied=_sorted(ledger.denied),
     )
+
+
+def _named(host: HostRoot, entries: dict[str, Entry]) -> set[str]:
+    files = [entry for entry in entries.values() if entry.type is EntryType.FILE]
+    executed = [
+        entry.path for entry in files
+        if entry.origin is Origin.ARGV or (entry.because is not None and entry.because.syscall.startswith("exec"))
+    ]
+    texts = [entry.path for entry in files if entry.path.startswith("/etc/") and entry.content is Content.HOST]
+    return named_in(host, executed, texts)
 
 
 def with_parents(host: HostRoot, entries: dict[str, Entry]) -> dict[str, Entry]:

@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 
-from tracejail.assemble import Shape, assemble, names_of, same_in_both
+from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
 from tracejail.contents import contents_of, times_of, with_digests
 from tracejail.deps import closure_of
 from tracejail.errors import InputOutputError, UsageError
@@ -163,37 +163,42 @@ def _prove(
     Gives the manifest, the last proving run, and why it is not clean (and what to do) or "".
     """
     options = work.options
-    whole_accounts = options.accounts == "all"
+    keep = Keep.ALL if options.accounts == "all" else Keep.USED
+    widest = keep is Keep.ALL
     all_names = list(learned.listed) if options.listing in ("names", "all") else []
     if not as_expected(learned.outcome, options.expect):
-        manifest = _manifest(work, learned, jail, whole_accounts, all_names, former)
+        manifest = _manifest(work, learned, jail, keep, all_names, former)
         _build(work, manifest, stage)
         return manifest, None, *why_not(learned.outcome, learned.ledger, options)
     for _ in range(options.max_rounds):
-        manifest = _manifest(work, learned, jail, whole_accounts, all_names, former)
+        manifest = _manifest(work, learned, jail, keep, all_names, former)
         _build(work, manifest, stage)
         proof = _verify_run(work, manifest, stage)
         manifest = same_in_both(manifest, proof.ledger)
-        if proof.ledger.missing and _grew(learned, proof):
+        expected = as_expected(proof.outcome, options.expect)
+        if expected and not proof.ledger.missing:
+            if not all_names and _differs(learned.outcome, proof.outcome) and learned.listed:
+                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof)
+            if keep is not Keep.USED and options.accounts != "all":
+                work.notes[f"with fewer accounts it ended otherwise: the jail has {keep.value}"] = None
+            return replace(manifest, clean=True), proof, "", ""
+        if not widest and not manifest.accounts.everything:
+            # An account that is not found shows as a look-up elsewhere, or as an early end: try more of them first.
+            keep = Keep.NAMED if keep is Keep.USED else Keep.ALL
+            widest = keep is Keep.ALL
             continue
-        if not as_expected(proof.outcome, options.expect):
-            if not whole_accounts and not manifest.accounts.everything:
-                whole_accounts = True
-                work.notes["with its accounts reduced it ended otherwise: all are in the jail"] = None
-                continue
-            reason = f"it {ended_words(learned.outcome)} while it was learned, but {ended(proof.outcome)} in its jail"
-            return manifest, proof, reason, "run it with -v to see each miss, or try --listing names"
-        if not all_names and _differs(learned.outcome, proof.outcome) and learned.listed:
-            manifest, proof = _with_names(work, learned, stage, jail, whole_accounts, former, manifest, proof)
-        if proof.ledger.missing:
-            reason = "the last run still missed what the host has"
-            return manifest, proof, reason, "run it with -v to see each miss"
-        return replace(manifest, clean=True), proof, "", ""
-    return manifest, proof, f"not clean after {options.max_rounds} rounds", "a larger --max-rounds"
+        keep = Keep.ALL if options.accounts == "all" else Keep.USED
+        widest = False
+        if not _grew(learned, proof):
+            break
+    if proof.ledger.missing:
+        return manifest, proof, "the last run still missed what the host has", "run it with -v to see each miss"
+    reason = f"it {ended_words(learned.outcome)} while it was learned, but {ended(proof.outcome)} in its jail"
+    return manifest, proof, reason, "run it with -v to see each miss, or try --listing names"
 
 
 def _with_names(
-    work: Learner, learned: Learned, stage: Staging, jail: str, whole: bool, former: Manifest | None,
+    work: Learner, learned: Learned, stage: Staging, jail: str, keep: Keep, former: Manifest | None,
     manifest: Manifest, proof: Proof,
 ) -> tuple[Manifest, Proof]:
     """The output changed and names that were listed are not in the jail: try whether they are the reason."""
@@ -203,7 +208,7 @@ def _with_names(
         directory for directory in learned.listed
         if any(_says(text, name) and not _says(now, name) for name in _unused_names(work, manifest, directory))
     ]
-    fuller = _manifest(work, learned, jail, whole, printed or list(learned.listed), former)
+    fuller = _manifest(work, learned, jail, keep, printed or list(learned.listed), former)
     _build(work, fuller, stage)
     again = _verify_run(work, fuller, stage)
     if not _differs(learned.outcome, again.outcome) and not again.ledger.missing:
@@ -227,7 +232,7 @@ def _differs(first: Outcome, second: Outcome) -> bool:
 
 
 def _manifest(
-    work: Learner, learned: Learned, jail: str, whole_accounts: bool, named: list[str], former: Manifest | None
+    work: Learner, learned: Learned, jail: str, keep: Keep, named: list[str], former: Manifest | None
 ) -> Manifest:
     options = work.options
     command = Command(
@@ -242,7 +247,7 @@ def _manifest(
         network=options.network,
     )
     shape = Shape(
-        command, jail, tuple(learned.mounts), whole_accounts, frozenset((work.user.uid,)),
+        command, jail, tuple(learned.mounts), keep, frozenset((work.user.uid,)),
         frozenset((work.user.gid, *work.user.groups)),
     )
     entries = names_of(work.host, named, learned.ledger.entries) if named else []
