@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from nouns import entry, manifest
 
-from tracejail.cli.commands import SUBCOMMANDS
+from tracejail.cli.commands import SUBCOMMANDS, dispatch
 from tracejail.cli.escape import escape, escape_text
 from tracejail.cli.options import parse
 from tracejail.cli.report import human, start_command
 from tracejail.errors import UsageError
 from tracejail.manifest import write_manifest
-from tracejail.model import Command, Mount
+from tracejail.model import Command, LearnResult, Manifest, Mount, TrialOptions
+from tracejail.show import Show
 
 LEARN = SUBCOMMANDS["learn"].options
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,3 +115,45 @@ def test_the_command_that_starts_it() -> None:
         "chroot --userspec=www-data /srv/httpd.jail '/bin/a b' '$x'",
     ]
     assert human(999) == "999 bytes" and human(20_000_000) == "20.0 MB"
+
+
+def test_a_list_is_escaped_on_a_terminal_and_raw_in_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a\x1b[31m")), str(path))
+    assert run("list", str(path)).stdout == b"/a\x1b[31m\n"
+    controller, terminal = os.openpty()
+    try:
+        words = [sys.executable, "-m", "tracejail", "list", str(path)]
+        subprocess.run(words, stdout=terminal, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        assert os.read(controller, 100) == b"/a\\x1b[31m\r\n"
+    finally:
+        os.close(controller)
+        os.close(terminal)
+
+
+def test_verify_joins_its_options_and_tells_names_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tracejail.verify
+
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a"), command=Command(("/a",), environment=("TZ_OF_TEST",))), str(path))
+    seen = []
+
+    def verify(one: Manifest, options: TrialOptions, show: Show) -> LearnResult:
+        seen.append(options)
+        return LearnResult(True, 0, 1, 0.0, one, str(path))
+
+    monkeypatch.setattr(tracejail.verify, "verify", verify)
+    dispatch(["verify", "-E", "NOT_TZ_OF_TEST=1", "--exercise", "a", str(path), "--exercise", "b"])
+    assert seen[0].exercises == ("a", "b") and seen[0].environment == (("NOT_TZ_OF_TEST", "1"),)
+    assert "TZ_OF_TEST" in capsys.readouterr().err
+
+
+def test_a_name_that_the_locale_cannot_say(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/日本")), str(path))
+    words = [sys.executable, "-m", "tracejail", "why", str(path), "/日本"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0 and done.stdout.startswith(b"/\\u65e5\\u672c: ")
