@@ -108,6 +108,7 @@ def _collect(work: Learner, mounts: frozenset[str]) -> Learned:
     """The classical loop: collect the misses, copy, start again; the last run's needs are the manifest's."""
     lines: dict[str, None] = {}
     entries: dict[str, Entry] = {}
+    saved: set[str] = set()
     for _ in range(work.options.max_rounds):
         with scratch_tree() as tree:
             supply = new_supply(work.host, tree, rules_of(work.options, mounts))
@@ -115,6 +116,7 @@ def _collect(work: Learner, mounts: frozenset[str]) -> Learned:
             whole = with_hard_links(work.host, [replace(entry, content=Content.HOST) for entry in entries.values()])
             populate(tree, whole, contents_of(work.host, (), Accounts(everything=True)), times_of(work.host))
             supply.supplied.update(entries)
+            supply.saved = saved
             place(supply, work.program, work.options)
             answers = Answers(supply, Manner.COLLECT, work.show.say)
             outcome = run_once(work, tree.fd, mounts, answers, "collecting")
@@ -140,7 +142,8 @@ def _bring_closure(work: Learner, supply: Supply, paths: list[str]) -> None:
         wanted = row.found and row.how == "elf-needed"
         found = supply.resolve("/", "/", row.path, follow=True) if wanted else None
         if found is not None and found.place is Place.FOUND and not supply.refusal(found):
-            supply.bring(found)
+            if supply.bring(found):
+                supply.saved.add(found.path)
             supply.note(found, Origin.ELF_NEEDED, None, None, via=row.needed_by)
 
 

@@ -65,7 +65,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     command = " ".join(COMMAND)
-    script = f"mount -t tmpfs -o size=1m none {small} && {command} learn -j {small}/jail /bin/ls; s=$?; ls -A {small} >&2; exit $s"
+    learn = f"{command} learn -j {small}/jail /bin/ls"
+    script = f"mount -t tmpfs -o size=1m none {small} && {learn}; s=$?; ls -A {small} >&2; exit $s"
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stderr
     assert "No space left on device" in done.stderr
@@ -81,7 +82,8 @@ def test_without_root(tmp_path: Path) -> None:
             os.chmod(above, 0o755)
     shutil.copytree(root / "tracejail", tmp_path / "tracejail")
     done = subprocess.run(
-        ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "/usr/bin/python3", "-m", "tracejail", "learn", "/bin/true"],
+        ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups",
+         "/usr/bin/python3", "-m", "tracejail", "learn", "/bin/true"],
         cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 6, done.stderr

@@ -37,13 +37,15 @@ def test_fixture(fixture: fx.Fixture, manner: str, place: Path) -> None:
     command = [*fx.build(fixture, place / "bin"), str(base)]
 
     fx.prepare(fixture, base)
-    host = subprocess.run(command, env={**_ENVIRONMENT, "ON_HOST": "1"}, cwd="/", capture_output=True, timeout=_SECONDS, check=False)
+    on_host = {**_ENVIRONMENT, "ON_HOST": "1"}
+    host = subprocess.run(command, env=on_host, cwd="/", capture_output=True, timeout=_SECONDS, check=False)
     assert host.returncode == 0, host.stderr.decode(errors="replace")
     stated = set(os.fsdecode(host.stdout).splitlines())
     assert stated, "it states no miss"
 
     fx.prepare(fixture, base)
-    options = ["--json", "--jail", str(place / "jail"), *(word.format(base=base) for word in fixture.learn), *(["--restart"] if manner == "restart" else [])]
+    extra = [word.format(base=base) for word in fixture.learn]
+    options = ["--json", "--jail", str(place / "jail"), *extra, *(["--restart"] if manner == "restart" else [])]
     environment = {**_ENVIRONMENT, "PYTHONPATH": str(fx.DIRECTORY.parent)}
     learn = subprocess.run(
         [sys.executable, "-m", "tracejail", "learn", *options, *command],

@@ -58,6 +58,7 @@ class Answers:
     known: set[_Key] = field(default_factory=set)    # calls that succeeded: their next exit is not waited for
     touched: set[_Key] = field(default_factory=set)
     unreachable: dict[str, None] = field(default_factory=dict)  # addresses that the private network has no way to
+    retried: dict[int, tuple[str, str]] = field(default_factory=dict)   # thread -> the path of its last second try
     answered: int = 0
 
     def enter(self, record: SyscallRecord) -> bool:
@@ -161,7 +162,11 @@ class Answers:
         create = argument.want is Want.CREATE
         found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
         because = because_of(record, argument)
-        self._note(found, because, MissKind.CREATE if create else MissKind.ABSENT)
+        kind = MissKind.CREATE if create else MissKind.ABSENT
+        self._note(found, because, kind)
+        if found.path in self.supply.saved:
+            self.supply.saved.discard(found.path)
+            self._heard(Miss(kind, because, argument, record.flags, record.process))
         if argument.want is Want.EXECUTE:
             self.supply.interpreters(found.path, argument.root, argument.base, because, bring=False)
 
@@ -190,7 +195,19 @@ class Answers:
         if argument.want is Want.SOCKET:
             # Another program of the trial may have made the socket; or nobody listens behind it.
             self._heard(miss)
-        return False
+            return False
+        return self._came_meanwhile(record, argument)
+
+    def _came_meanwhile(self, record: SyscallRecord, argument: PathArgument) -> bool:
+        """It is there by now: brought for another thread between this call's failure and its stop. Once more, but not
+        twice: a call may fail on what is there for reasons of its own."""
+        key = (argument.base, argument.spelled)
+        again = record.result == -errno.ENOENT and self.retried.get(record.thread) != key
+        if self.manner is not Manner.LEARN or not again:
+            self.retried.pop(record.thread, None)
+            return False
+        self.retried[record.thread] = key
+        return True
 
     def _answer(self, miss: Miss, found: Walk) -> bool:
         """Bring what a walk lacks, or say why not; whether the call is to be made again."""
@@ -241,21 +258,23 @@ class Answers:
         self.heard(self.supply.ledger.line(miss))
 
     def bring_pending(self) -> int:
-        """After a COLLECT or VERIFY run: bring what was collected, in its order; how much came."""
+        """After a COLLECT or VERIFY run: note what was collected, in its order, for the next tree; how much it is. The
+        tree of the run is not asked: what the target made in it itself is not what the host has."""
+        self.supply.on_paper = True
         pending, self.supply.ledger.pending = self.supply.ledger.pending, []
-        manner, self.manner = self.manner, Manner.LEARN
         came = 0
         for miss in pending:
             argument = miss.argument
             over = _holds_content(miss.flags) or miss.because.syscall in _MAKES_DIRECTORY
-            create = argument.want is Want.CREATE and not over
-            found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
+            create = argument.want is Want.CREATE
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create and not over)
+            if create and found.place is Place.ABSENT:
+                found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
             if miss.kind is MissKind.INTERPRETER:
                 came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True)
             elif found.place is not Place.ABSENT and not self.supply.refusal(found):
                 came += self.supply.bring(found)
                 self._note(found, miss.because, miss.kind)
-        self.manner = manner
         return came
 
 
