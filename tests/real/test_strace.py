@@ -45,6 +45,15 @@ ROWS = (
 _TRUSS = re.compile(r'^(\w+)\((".*?")(?:, [A-Z_|]+)?\)\s+Err#\d+ (E\w+)$')
 _STRACE = re.compile(r"^(\w+)\((.*)\)\s+= -1 (E[A-Z]+) \(")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_PATHS = {  # which of the strings are paths, where not all are
+    "execve": slice(1),
+    "getxattr": slice(1),
+    "lgetxattr": slice(1),
+    "setxattr": slice(1),
+    "lsetxattr": slice(1),
+    "symlink": slice(1, 2),
+    "symlinkat": slice(1, 2),
+}
 _NOT_FILE_CALLS = {"connect", "bind", "sendto", "sendmsg", "sendmmsg"}  # strace counts them as %network
 
 
@@ -94,9 +103,7 @@ def _by_strace(site: Site, words: list[str]) -> set[Failure]:
         match = _STRACE.match(line)
         if match is None:
             continue
-        paths = _QUOTED.findall(match[2])
-        if match[1] == "execve":
-            paths = paths[:1]
+        paths = _QUOTED.findall(match[2])[_PATHS.get(match[1], slice(2))]
         found.add((match[1], ", ".join(paths), match[3]))
     return found
 
