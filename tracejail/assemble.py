@@ -3,10 +3,10 @@ runs of the same thing."""
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from tracejail.contents import with_digests
 from tracejail.model import (
@@ -22,14 +22,21 @@ from tracejail.model import (
     Origin,
     PathNote,
 )
-from tracejail.resolve.accounts import accounts_for
+from tracejail.resolve.accounts import accounts_for, named_in
 from tracejail.resolve.host import HostRoot, inspect, names, read_start
 from tracejail.resolve.packages import owners
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
+from tracejail.trial.target import MOUNT_TYPES
 from tracejail.trial.walk import join, parent_of
 
-MOUNTS = {"proc": ("proc", "/proc"), "sys": ("sysfs", "/sys"), "devpts": ("devpts", "/dev/pts")}
+
+class Keep(Enum):
+    """Which accounts the jail keeps; each keeps more than the one before."""
+
+    USED = "those whose ids were seen"
+    NAMED = "those that its programs or their configuration name"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Shape:
     command: Command
     jail: str
     mounts: tuple[str, ...]
-    accounts_everything: bool
+    accounts: Keep
     extra_users: frozenset[int]
     extra_groups: frozenset[int]
 
@@ -64,7 +71,8 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
     groups = {0} | outcome.groups | shape.extra_groups | {entry.gid for entry in entries.values()}
     words = {part for word in shape.command.argv[1:] for part in (word, *word.replace("@", ":").split(":"))}
     accounts = Accounts(everything=True)
-    if not shape.accounts_everything:
+    if shape.accounts is not Keep.ALL:
+        words |= _named(host, entries) if shape.accounts is Keep.NAMED else set()
         accounts = accounts_for(host, users, groups, words)
     done = with_digests(host, list(entries.values()), accounts)
     packages = owners(host, [entry.path for entry in done])
@@ -75,15 +83,24 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
         host=host_identity(host),
         jail=shape.jail,
         clean=False,
-        rounds=0,
         accounts=accounts,
         entries=tuple(sorted(done, key=lambda entry: entry.path)),
-        mounts=tuple(Mount(MOUNTS[name][0], JailPath(MOUNTS[name][1])) for name in sorted(shape.mounts)),
+        mounts=tuple(Mount(MOUNT_TYPES[name][0], JailPath(MOUNT_TYPES[name][1])) for name in sorted(shape.mounts)),
         sockets=_sorted(ledger.sockets),
         listens=tuple(sorted(outcome.listens)),
         absent=_sorted(ledger.absent),
         denied=_sorted(ledger.denied),
     )
+
+
+def _named(host: HostRoot, entries: dict[str, Entry]) -> set[str]:
+    files = [entry for entry in entries.values() if entry.type is EntryType.FILE]
+    executed = [
+        entry.path for entry in files
+        if entry.origin is Origin.ARGV or (entry.because is not None and entry.because.syscall.startswith("exec"))
+    ]
+    texts = [entry.path for entry in files if entry.path.startswith("/etc/") and entry.content is Content.HOST]
+    return named_in(host, executed, texts)
 
 
 def with_parents(host: HostRoot, entries: dict[str, Entry]) -> dict[str, Entry]:
@@ -126,8 +143,3 @@ def names_of(host: HostRoot, directories: Iterable[str], known: Iterable[str]) -
                 Entry(path, node.type, mode, node.uid, node.gid, Origin.LISTING, target=node.target, content=content)
             )
     return named
-
-
-def caller_environment(given: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """The target's environment: the caller's, as chroot(1) passes it, and what -E says."""
-    return {**os.environ, **dict(given)}

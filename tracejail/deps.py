@@ -6,13 +6,18 @@ import os
 
 from tracejail.model import EntryType, JailPath
 from tracejail.resolve.closure import Dependency, closure
-from tracejail.resolve.host import inspect, open_host_root
+from tracejail.resolve.host import HostRoot, inspect, open_host_root
 from tracejail.trial.walk import Found, Place, walk
 
 
 def deps(root: str, paths: list[str]) -> list[Dependency]:
     """The closure of `paths` beneath `root`. Raises UsageError, InputOutputError."""
-    host = open_host_root(root)
+    absolute = [path if path.startswith("/") or root != "/" else os.path.join(os.getcwd(), path) for path in paths]
+    return closure_of(open_host_root(root), ["/" + path.lstrip("/") for path in absolute])
+
+
+def closure_of(host: HostRoot, paths: list[str]) -> list[Dependency]:
+    """The closure of absolute `paths` of a host root. Raises InputOutputError."""
 
     def look(at: str) -> Found | None:
         node = inspect(host, JailPath(at))
@@ -24,5 +29,4 @@ def deps(root: str, paths: list[str]) -> list[Dependency]:
             return None
         return found.path, [hop.path for hop in found.hops if hop.type is EntryType.SYMLINK]
 
-    absolute = [path if path.startswith("/") or root != "/" else os.path.join(os.getcwd(), path) for path in paths]
-    return closure(host, ["/" + path.lstrip("/") for path in absolute], follow)
+    return closure(host, paths, follow)

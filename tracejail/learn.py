@@ -6,94 +6,27 @@ Long because: it is the outer loop, told in one place from the first run to the 
 from __future__ import annotations
 
 import os
-import signal
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from tracejail.assemble import Shape, assemble, caller_environment, names_of, same_in_both
+from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
 from tracejail.contents import contents_of, times_of, with_digests
+from tracejail.deps import closure_of
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.jail.build import populate
-from tracejail.jail.copy import copy_tree
-from tracejail.jail.enter import Launch
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.jail.tree import open_tree
+from tracejail.learner import ESCALATION, Learner, Proof, learner, run_once, verify_in
 from tracejail.manifest import merge, read_manifest, write_manifest
-from tracejail.model import Accounts, Command, LearnResult, Manifest, PathNote, TrialOptions
-from tracejail.resolve.host import HostRoot, open_host_root
-from tracejail.resolve.policy import harmless
+from tracejail.model import Accounts, Command, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
+from tracejail.result import ended, result_of, why_not
 from tracejail.show import Show
-from tracejail.trace.seccomp_engine import seccomp_engine
-from tracejail.trial import ready
 from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome, as_expected, ended_words
-from tracejail.trial.run import Drive, run
 from tracejail.trial.supply import Supply
-from tracejail.trial.target import (
-    MOUNT_TYPES,
-    User,
-    check_privileges,
-    find_identity,
-    find_program,
-    new_supply,
-    place,
-    rules_of,
-    scratch_tree,
-)
-from tracejail.trial.walk import parent_of
-
-# Mounts in the order in which they are tried where a run ends badly without them: the least that shows comes first.
-_ESCALATION = ("proc", "devpts", "sys")
-_TAIL = 20  # lines
-
-
-@dataclass(slots=True)
-class Learner:
-    """One learn or verify on its way: the options made definite, and the count of rounds."""
-
-    options: TrialOptions
-    host: HostRoot
-    program: str
-    user: User
-    show: Show
-    stdin: int
-    rounds: int = 0
-    notes: dict[str, None] = field(default_factory=dict)
-
-    def launch(self, root: int, mounts: frozenset[str], terminal: bool) -> Launch:
-        """How the target is started in a mount."""
-        options = self.options
-        if self.stdin > 2:
-            os.lseek(self.stdin, 0, os.SEEK_SET)
-        return Launch(
-            argv=(self.program, *options.argv[1:]),
-            program=self.program,
-            environment=caller_environment(options.environment),
-            root=root,
-            directory=options.directory,
-            uid=self.user.uid,
-            gid=self.user.gid,
-            groups=self.user.groups,
-            private_network=options.network == "private",
-            mounts=tuple(MOUNT_TYPES[name] for name in _ESCALATION if name in mounts),
-            filter=seccomp_engine().filter,
-            standard=(0, 1, 2) if terminal else (self.stdin, 1, 2),
-            terminal=terminal,
-        )
-
-    def drive(self, what: str) -> Drive:
-        """How it is driven; counts the round."""
-        self.rounds += 1
-        options = self.options
-        return Drive(
-            exercises=options.exercises,
-            ready=options.ready,
-            reload=signal_number(options.reload) if options.reload else 0,
-            stop=signal_number(options.stop),
-            timeout=options.timeout,
-            label=f"round {self.rounds} ({what})",
-        )
+from tracejail.trial.target import new_supply, place, rules_of, scratch_tree
+from tracejail.trial.walk import Place, parent_of
 
 
 @dataclass(slots=True)
@@ -105,41 +38,6 @@ class Learned:
     mounts: frozenset[str]
     listed: dict[str, int]
     lines: tuple[str, ...]
-
-
-def signal_number(name: str) -> int:
-    """The number of a signal's name, with or without SIG. Raises UsageError."""
-    try:
-        return int(name) if name.isdigit() else int(signal.Signals["SIG" + name.upper().removeprefix("SIG")])
-    except KeyError:
-        raise UsageError(f"{name}: not a signal", "see kill -l") from None
-
-
-def learner(options: TrialOptions, show: Show) -> Learner:
-    """Check the options and look up what they name. Raises UsageError, KernelLacksError, InputOutputError."""
-    ready.check(options.ready)
-    signal_number(options.stop)
-    if not options.argv:
-        raise UsageError("no program is named", "tracejail learn PROGRAM [ARGUMENT...]")
-    host = open_host_root(options.host_root)
-    program = find_program(host, options.argv[0])
-    check_privileges()
-    return Learner(options, host, program, find_identity(host, options.user), show, _standard_input(options.stdin))
-
-
-def _standard_input(source: str) -> int:
-    """The target's standard input as a file that can be read again in each round."""
-    if not source:
-        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    if source == "-":
-        fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-        while chunk := os.read(0, 1 << 16):
-            os.write(fd, chunk)
-        return fd
-    try:
-        return os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"{source}: {os.strerror(error.errno or 0)}", "name a file that can be read") from None
 
 
 def learn(options: TrialOptions, show: Show) -> LearnResult:
@@ -155,7 +53,7 @@ def learn(options: TrialOptions, show: Show) -> LearnResult:
     with staging(jail) as stage:
         learned = _learn_with_least_mounts(work)
         manifest, proof, reason, hint = _prove(work, learned, stage, jail, former)
-        manifest = replace(manifest, rounds=work.rounds, warnings=tuple(sorted(manifest.warnings)))
+        manifest = replace(manifest, warnings=tuple(sorted(manifest.warnings)))
         kept = _install(stage, jail, manifest, manifest_path, options)
     if kept:
         work.notes[kept] = None
@@ -182,7 +80,7 @@ def _learn_with_least_mounts(work: Learner) -> Learned:
     """Learn without virtual file systems; only where that ends badly, with those that the target asked for."""
     mounts = frozenset(work.options.mounts)
     first = learned = _learn_once(work, mounts)
-    for name in _ESCALATION:
+    for name in ESCALATION:
         if as_expected(learned.outcome, work.options.expect):
             return learned
         asked = {note.reason for note in learned.ledger.virtual.values()}
@@ -202,39 +100,46 @@ def _answer_in_place(work: Learner, mounts: frozenset[str]) -> Learned:
         supply = new_supply(work.host, tree, rules_of(work.options, mounts))
         place(supply, work.program, work.options)
         answers = Answers(supply, Manner.LEARN, work.show.say)
-        outcome = _run(work, tree.fd, mounts, answers, "learning")
+        outcome = run_once(work, tree.fd, mounts, answers, "learning")
         return _learned(work, outcome, supply, mounts, tuple(supply.ledger.lines))
 
 
 def _collect(work: Learner, mounts: frozenset[str]) -> Learned:
     """The classical loop: collect the misses, copy, start again; the last run's needs are the manifest's."""
-    carried: dict[str, object] = {}
     lines: dict[str, None] = {}
-    entries = Ledger().entries
+    entries: dict[str, Entry] = {}
     for _ in range(work.options.max_rounds):
         with scratch_tree() as tree:
             supply = new_supply(work.host, tree, rules_of(work.options, mounts))
-            populate(tree, entries.values(), contents_of(work.host, (), Accounts(everything=True)), times_of(work.host))
+            # What is made for the jail is the host's whole one while it is learned.
+            whole = [replace(entry, content=Content.HOST) for entry in entries.values()]
+            populate(tree, whole, contents_of(work.host, (), Accounts(everything=True)), times_of(work.host))
             supply.supplied.update(entries)
             place(supply, work.program, work.options)
             answers = Answers(supply, Manner.COLLECT, work.show.say)
-            outcome = _run(work, tree.fd, mounts, answers, "collecting")
+            outcome = run_once(work, tree.fd, mounts, answers, "collecting")
             lines.update(supply.ledger.lines)
             used = dict(supply.ledger.entries)
             came = answers.bring_pending()
             if not came:
                 return _learned(work, outcome, supply, mounts, tuple(lines))
+            fresh = [path for path in supply.ledger.entries if path not in entries and path not in used]
+            _bring_closure(work, supply, fresh)
             for path, entry in {**used, **supply.ledger.entries}.items():
                 entries.setdefault(path, entry)
-            carried.update(entries)
     work.notes[f"stopped after {work.options.max_rounds} rounds (--max-rounds)"] = None
     return _learned(work, outcome, supply, mounts, tuple(lines))
 
 
-def _run(work: Learner, root: int, mounts: frozenset[str], answers: Answers, what: str) -> Outcome:
-    terminal = work.options.interactive and answers.manner is not Manner.VERIFY
-    launch = work.launch(root, mounts, terminal)
-    return run(launch, work.drive(what), seccomp_engine(), answers, work.show)
+def _bring_closure(work: Learner, supply: Supply, paths: list[str]) -> None:
+    """What the files at `paths` say that they need comes along, to save rounds; what of it is not used in the last
+    round does not stay."""
+    files = [path for path in paths if supply.ledger.entries[path].type is EntryType.FILE]
+    for row in closure_of(work.host, files):
+        found = supply.resolve("/", "/", row.path, follow=True) if row.found else None
+        if found is not None and found.place is Place.FOUND and not supply.refusal(found):
+            supply.bring(found)
+            supply.note(found, Origin.ELF_NEEDED, None, None, via=row.needed_by)
 
 
 def _learned(
@@ -250,12 +155,6 @@ def _learned(
 # --- proving ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Proof:
-    outcome: Outcome
-    ledger: Ledger
-
-
 def _prove(
     work: Learner, learned: Learned, stage: Staging, jail: str, former: Manifest | None
 ) -> tuple[Manifest, Proof | None, str, str]:
@@ -264,37 +163,42 @@ def _prove(
     Gives the manifest, the last proving run, and why it is not clean (and what to do) or "".
     """
     options = work.options
-    whole_accounts = options.accounts == "all"
+    keep = Keep.ALL if options.accounts == "all" else Keep.USED
+    widest = keep is Keep.ALL
     all_names = list(learned.listed) if options.listing in ("names", "all") else []
     if not as_expected(learned.outcome, options.expect):
-        manifest = _manifest(work, learned, jail, whole_accounts, all_names, former)
+        manifest = _manifest(work, learned, jail, keep, all_names, former)
         _build(work, manifest, stage)
-        return manifest, None, *_why(learned, options)
+        return manifest, None, *why_not(learned.outcome, learned.ledger, options)
     for _ in range(options.max_rounds):
-        manifest = _manifest(work, learned, jail, whole_accounts, all_names, former)
+        manifest = _manifest(work, learned, jail, keep, all_names, former)
         _build(work, manifest, stage)
-        proof = _verify_run(work, manifest, stage, learned)
+        proof = _verify_run(work, manifest, stage)
         manifest = same_in_both(manifest, proof.ledger)
-        if proof.ledger.missing and _grew(learned, proof):
+        expected = as_expected(proof.outcome, options.expect)
+        if expected and not proof.ledger.missing:
+            if not all_names and _differs(learned.outcome, proof.outcome) and learned.listed:
+                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof)
+            if keep is not Keep.USED and options.accounts != "all":
+                work.notes[f"with fewer accounts it ended otherwise: the jail has {keep.value}"] = None
+            return replace(manifest, clean=True), proof, "", ""
+        if not widest and not manifest.accounts.everything:
+            # An account that is not found shows as a look-up elsewhere, or as an early end: try more of them first.
+            keep = Keep.NAMED if keep is Keep.USED else Keep.ALL
+            widest = keep is Keep.ALL
             continue
-        if not as_expected(proof.outcome, options.expect):
-            if not whole_accounts and not manifest.accounts.everything:
-                whole_accounts = True
-                work.notes["with its accounts reduced it ended otherwise: all are in the jail"] = None
-                continue
-            reason = f"it {ended_words(learned.outcome)} while it was learned, but {_ended(proof.outcome)} in its jail"
-            return manifest, proof, reason, "run it with -v to see each miss, or try --listing names"
-        if not all_names and _differs(learned.outcome, proof.outcome) and learned.listed:
-            manifest, proof = _with_names(work, learned, stage, jail, whole_accounts, former, manifest, proof)
-        if proof.ledger.missing:
-            reason = "the last run still missed what the host has"
-            return manifest, proof, reason, "run it with -v to see each miss"
-        return replace(manifest, clean=True), proof, "", ""
-    return manifest, proof, f"not clean after {options.max_rounds} rounds", "a larger --max-rounds"
+        keep = Keep.ALL if options.accounts == "all" else Keep.USED
+        widest = False
+        if not _grew(learned, proof):
+            break
+    if proof.ledger.missing:
+        return manifest, proof, "the last run still missed what the host has", "run it with -v to see each miss"
+    reason = f"it {ended_words(learned.outcome)} while it was learned, but {ended(proof.outcome)} in its jail"
+    return manifest, proof, reason, "run it with -v to see each miss, or try --listing names"
 
 
 def _with_names(
-    work: Learner, learned: Learned, stage: Staging, jail: str, whole: bool, former: Manifest | None,
+    work: Learner, learned: Learned, stage: Staging, jail: str, keep: Keep, former: Manifest | None,
     manifest: Manifest, proof: Proof,
 ) -> tuple[Manifest, Proof]:
     """The output changed and names that were listed are not in the jail: try whether they are the reason."""
@@ -304,9 +208,9 @@ def _with_names(
         directory for directory in learned.listed
         if any(_says(text, name) and not _says(now, name) for name in _unused_names(work, manifest, directory))
     ]
-    fuller = _manifest(work, learned, jail, whole, printed or list(learned.listed), former)
+    fuller = _manifest(work, learned, jail, keep, printed or list(learned.listed), former)
     _build(work, fuller, stage)
-    again = _verify_run(work, fuller, stage, learned)
+    again = _verify_run(work, fuller, stage)
     if not _differs(learned.outcome, again.outcome) and not again.ledger.missing:
         work.notes["its output shows names of directories that it only lists: these names are in the jail"] = None
         return same_in_both(fuller, again.ledger), again
@@ -328,7 +232,7 @@ def _differs(first: Outcome, second: Outcome) -> bool:
 
 
 def _manifest(
-    work: Learner, learned: Learned, jail: str, whole_accounts: bool, named: list[str], former: Manifest | None
+    work: Learner, learned: Learned, jail: str, keep: Keep, named: list[str], former: Manifest | None
 ) -> Manifest:
     options = work.options
     command = Command(
@@ -343,7 +247,7 @@ def _manifest(
         network=options.network,
     )
     shape = Shape(
-        command, jail, tuple(learned.mounts), whole_accounts, frozenset((work.user.uid,)),
+        command, jail, tuple(learned.mounts), keep, frozenset((work.user.uid,)),
         frozenset((work.user.gid, *work.user.groups)),
     )
     entries = names_of(work.host, named, learned.ledger.entries) if named else []
@@ -368,34 +272,12 @@ def _build(work: Learner, manifest: Manifest, stage: Staging) -> None:
         os.close(fd)
 
 
-def _verify_run(work: Learner, manifest: Manifest, stage: Staging, learned: Learned | None) -> Proof:
+def _verify_run(work: Learner, manifest: Manifest, stage: Staging) -> Proof:
     lower = os.open("root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=stage.fd)
     try:
-        return verify_in(work, manifest, lower, learned)
+        return verify_in(work, manifest, lower, bring=True)
     finally:
         os.close(lower)
-
-
-def verify_in(work: Learner, manifest: Manifest, lower: int, learned: Learned | None = None) -> Proof:
-    """One run in a copy of the tree `lower`, with nothing answered. What it missed is then brought into the ledger of
-    `learned`, so that the next round has it.
-
-    A copy, not an overlay: over an overlay a file's device and inode change at the first write or link, and git, for
-    one, takes that for a broken disk.
-    """
-    mounts = frozenset(name for name, row in MOUNT_TYPES.items() if row in {(m.type, m.path) for m in manifest.mounts})
-    with scratch_tree() as tree:
-        copy_tree(lower, tree)
-        supply = new_supply(work.host, tree, rules_of(work.options, mounts))
-        answers = Answers(supply, Manner.VERIFY, work.show.say)
-        supply.supplied.update({entry.path: entry for entry in manifest.entries})
-        outcome = _run(work, tree.fd, mounts, answers, "proving")
-        work.notes.update(outcome.notes)
-        for address in answers.unreachable:
-            work.notes[f"a connect to {address} failed: the network is private (--net host)"] = None
-        if learned is not None:
-            answers.bring_pending()
-        return Proof(outcome, supply.ledger)
 
 
 def _grew(learned: Learned, proof: Proof) -> bool:
@@ -403,32 +285,6 @@ def _grew(learned: Learned, proof: Proof) -> bool:
     new = {path: entry for path, entry in proof.ledger.entries.items() if path not in learned.ledger.entries}
     learned.ledger.entries.update(new)
     return bool(new)
-
-
-# --- the result ---------------------------------------------------------------------------------------------------
-
-
-def _why(learned: Learned, options: TrialOptions) -> tuple[str, str]:
-    outcome, denied = learned.outcome, learned.ledger.denied
-    reason = outcome.failure or f"it {ended_words(outcome)}"
-    if denied:
-        paths = sorted(denied)
-        return f"{reason}; the policy denied {paths[0]} ({denied[paths[0]].reason})", f"--allow {paths[0]} lets it in"
-    if outcome.hint:
-        return reason, outcome.hint
-    if not outcome.failure:
-        return reason, f"if that is right for this program, say --expect {_status(outcome)}"
-    return reason, "see its output below, or call it with -v to see each miss"
-
-
-def _status(outcome: Outcome) -> int:
-    from tracejail.trial.outcome import exit_status
-
-    return exit_status(outcome.status) if outcome.status is not None else 0
-
-
-def _ended(outcome: Outcome) -> str:
-    return outcome.failure or ended_words(outcome)
 
 
 def _install(stage: Staging, jail: str, manifest: Manifest, manifest_path: str, options: TrialOptions) -> str:
@@ -446,11 +302,6 @@ def _install(stage: Staging, jail: str, manifest: Manifest, manifest_path: str, 
     return ""
 
 
-def tail(data: bytes) -> bytes:
-    """The last lines."""
-    return b"\n".join(data.splitlines()[-_TAIL:])
-
-
 def _result(
     work: Learner, learned: Learned, proof: Proof | None, manifest: Manifest, manifest_path: str, reason: str,
     hint: str, seconds: float,
@@ -460,32 +311,3 @@ def _result(
                      seconds, learned.lines)
 
 
-def result_of(
-    work: Learner, outcome: Outcome, ledger: Ledger, manifest: Manifest, manifest_path: str, reason: str, hint: str,
-    seconds: float, lines: tuple[str, ...],
-) -> LearnResult:
-    """The result for `cli`, with the exit status of the table."""
-    status = 0
-    if reason:
-        status = 3 if outcome.timed_out else 4 if manifest.denied and not manifest.clean else 1
-    shown = [note for note in manifest.absent if not harmless(note.path)]
-    folded = tuple(note for note in manifest.absent if harmless(note.path))
-    output = tail(outcome.errors) + (b"\n" if outcome.errors and outcome.output else b"") + tail(outcome.output)
-    missing: tuple[PathNote, ...] = tuple(ledger.missing[path] for path in sorted(ledger.missing))
-    return LearnResult(
-        clean=manifest.clean,
-        status=status,
-        rounds=work.rounds,
-        seconds=seconds,
-        manifest=replace(manifest, absent=tuple(shown)),
-        manifest_path=manifest_path,
-        missing=missing if reason else (),
-        harmless=folded,
-        reason=reason,
-        hint=hint,
-        ended=f"{os.path.basename(work.program)} {ended_words(outcome)}",
-        output=output if reason else b"",
-        exercise_output=tail(outcome.failed_output),
-        misses=lines,
-        notes=tuple(work.notes),
-    )

@@ -222,7 +222,6 @@ class Manifest:
     host: HostIdentity
     jail: str                                # path of the jail directory on this machine
     clean: bool
-    rounds: int
     accounts: Accounts = field(default_factory=Accounts)
     entries: tuple[Entry, ...] = ()          # sorted by path
     mounts: tuple[Mount, ...] = ()

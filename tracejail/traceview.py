@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable
 
-from tracejail.assemble import caller_environment
 from tracejail.errors import UsageError
 from tracejail.jail.enter import Launch, start
 from tracejail.kernel import ptrace
@@ -20,7 +19,7 @@ from tracejail.trace.seccomp_engine import seccomp_engine
 from tracejail.trace.truss import line
 from tracejail.trial.outcome import exit_status
 from tracejail.trial.run import BLOCKED
-from tracejail.trial.target import MOUNT_TYPES, check_privileges, find_identity, find_program, overlay_tree
+from tracejail.trial.target import MOUNT_TYPES, caller_environment, check_privileges, find_identity, find_program, overlay_tree
 
 
 def trace(options: TrialOptions, jail: str, every: bool, show: Show, emit: Callable[[str], None]) -> int:

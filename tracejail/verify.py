@@ -9,8 +9,9 @@ from dataclasses import replace
 from tracejail.contents import contents_of, times_of
 from tracejail.errors import UsageError
 from tracejail.jail.build import populate
-from tracejail.learn import Learner, Proof, learner, result_of, verify_in
+from tracejail.learner import Learner, Proof, learner, verify_in
 from tracejail.model import LearnResult, Manifest, TrialOptions
+from tracejail.result import result_of
 from tracejail.show import Show
 from tracejail.trial.outcome import as_expected, ended_words
 from tracejail.trial.target import scratch_tree

@@ -27,7 +27,6 @@ def merge(first: Manifest, second: Manifest) -> Manifest:
     return replace(
         first,
         clean=first.clean and second.clean,
-        rounds=max(first.rounds, second.rounds),
         accounts=_accounts(first.accounts, second.accounts),
         entries=tuple(_whole(entry) for entry in sorted(entries.values(), key=lambda entry: entry.path)),
         mounts=tuple(sorted({*first.mounts, *second.mounts}, key=lambda mount: mount.path)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from tracejail.model import Accounts, JailPath
@@ -9,6 +10,9 @@ from tracejail.model import Accounts, JailPath
 from .host import HostRoot, read_start
 
 _LARGEST = 16 << 20  # bytes
+_LARGEST_TEXT = 1 << 20  # bytes
+_WORD = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_STRING_END = re.compile(rb"(?<![A-Za-z0-9_.-])([A-Za-z0-9_][A-Za-z0-9_.-]*)(?=\0)")
 _PLACEHOLDERS = (b"", b"x", b"*", b"!")
 
 
@@ -50,6 +54,22 @@ def accounts_for(host: HostRoot, users: Iterable[int], groups: Iterable[int], na
         if int(parts[2]) in gids or parts[0] in words or user_names & set(parts[3].split(b","))
     }
     return Accounts(False, _sorted(user_names), _sorted(group_names))
+
+
+def named_in(host: HostRoot, programs: Iterable[str], texts: Iterable[str]) -> set[str]:
+    """Accounts whose names are strings of an executed file, or words of a text: what a program may look up without
+    ever taking on the id, as a daemon does that only checks that its user is there."""
+    known = {parts[0] for parts in (*_passwd(host), *_group(host))}
+    found: set[bytes] = set()
+    for path in programs:
+        data = read_start(host, JailPath(path), _LARGEST)
+        # A linker stores a string that ends another one once, as "sshd" in "/run/sshd": any edge of a word counts.
+        found |= known & set(_STRING_END.findall(data))
+    for path in texts:
+        data = read_start(host, JailPath(path), _LARGEST_TEXT)
+        if b"\0" not in data:
+            found |= known & set(_WORD.findall(data))
+    return {name.decode("utf-8", "surrogateescape") for name in found}
 
 
 def _sorted(words: Iterable[bytes]) -> tuple[str, ...]:

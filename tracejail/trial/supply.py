@@ -347,6 +347,7 @@ class Supply:
                 self._base_entry(Entry(path, kind, device.mode, 0, 0, Origin.BASE, device=number))
 
     def _base_entry(self, entry: Entry) -> None:
+        self.ledger.entries[entry.path] = entry
         if entry.path in self.supplied:
             return
         attributes = Attributes(entry.mode, entry.uid, entry.gid)
@@ -356,4 +357,3 @@ class Supply:
             else:
                 jail_tree.make_node(self.tree, entry.path, entry.type, entry.device, attributes)
         self.supplied[entry.path] = entry
-        self.ledger.entries[entry.path] = entry

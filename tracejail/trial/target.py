@@ -184,3 +184,8 @@ def _include(supply: Supply, path: str) -> None:
 def new_supply(host: HostRoot, tree: Tree, rules: Rules) -> Supply:
     """A supply for an empty tree."""
     return Supply(host, tree, rules, Ledger())
+
+
+def caller_environment(given: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The target's environment: the caller's, as chroot(1) passes it, and what -E says."""
+    return {**os.environ, **dict(given)}

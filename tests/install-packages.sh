@@ -1,0 +1,32 @@
+#!/bin/sh
+# Install Debian packages for the tests (all of them, or those named), and start none of their services.
+set -eu
+
+packages=${*:-"python3-venv gcc libc6-dev gcc-multilib strace apache2 nginx-light redis-server postgresql-15 vsftpd
+openssh-server openssh-client php-cli php-mbstring default-jre-headless nodejs sqlite3 curl gawk busybox-static git
+openssl perl tar gzip bash iproute2 util-linux procps ca-certificates python3 file"}
+
+missing=
+for package in $packages; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+[ "$(id -u)" = 0 ] || { echo "these Debian packages are missing, and only root can install them:$missing" >&2; exit 1; }
+
+# invoke-rc.d(8): status 101 of policy-rc.d means that no service may be started. What was there comes back.
+policy=/usr/sbin/policy-rc.d
+saved=
+if [ -e "$policy" ] || [ -L "$policy" ]; then
+    saved=$policy.before-tracejail-tests
+    mv "$policy" "$saved"
+fi
+restore() { rm -f "$policy"; [ -z "$saved" ] || mv "$saved" "$policy"; }
+trap restore EXIT
+trap 'exit 1' INT TERM HUP
+printf '#!/bin/sh\nexit 101\n' >"$policy"
+chmod 755 "$policy"
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086
+apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,151 @@
+"""A learn or verify on its way: the options made definite, how the target is launched, and one run of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+
+from tracejail.errors import UsageError
+from tracejail.jail.copy import copy_tree
+from tracejail.jail.enter import Launch
+from tracejail.model import Manifest, TrialOptions
+from tracejail.resolve.host import HostRoot, open_host_root
+from tracejail.show import Show
+from tracejail.trace.seccomp_engine import seccomp_engine
+from tracejail.trial import ready
+from tracejail.trial.answers import Answers, Manner
+from tracejail.trial.ledger import Ledger
+from tracejail.trial.outcome import Outcome
+from tracejail.trial.run import Drive, run
+from tracejail.trial.target import (
+    MOUNT_TYPES,
+    User,
+    caller_environment,
+    check_privileges,
+    find_identity,
+    find_program,
+    new_supply,
+    rules_of,
+    scratch_tree,
+)
+
+# Mounts in the order in which they are tried where a run ends badly without them: the least that shows comes first.
+ESCALATION = ("proc", "devpts", "sys")
+
+
+@dataclass(slots=True)
+class Learner:
+    """One learn or verify on its way: the options made definite, and the count of rounds."""
+
+    options: TrialOptions
+    host: HostRoot
+    program: str
+    user: User
+    show: Show
+    stdin: int
+    rounds: int = 0
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def launch(self, root: int, mounts: frozenset[str], terminal: bool) -> Launch:
+        """How the target is started in a mount."""
+        options = self.options
+        if self.stdin > 2:
+            os.lseek(self.stdin, 0, os.SEEK_SET)
+        return Launch(
+            argv=(self.program, *options.argv[1:]),
+            program=self.program,
+            environment=caller_environment(options.environment),
+            root=root,
+            directory=options.directory,
+            uid=self.user.uid,
+            gid=self.user.gid,
+            groups=self.user.groups,
+            private_network=options.network == "private",
+            mounts=tuple(MOUNT_TYPES[name] for name in ESCALATION if name in mounts),
+            filter=seccomp_engine().filter,
+            standard=(0, 1, 2) if terminal else (self.stdin, 1, 2),
+            terminal=terminal,
+        )
+
+    def drive(self, what: str) -> Drive:
+        """How it is driven; counts the round."""
+        self.rounds += 1
+        options = self.options
+        return Drive(
+            exercises=options.exercises,
+            ready=options.ready,
+            reload=signal_number(options.reload) if options.reload else 0,
+            stop=signal_number(options.stop),
+            timeout=options.timeout,
+            label=f"round {self.rounds} ({what})",
+        )
+
+
+def signal_number(name: str) -> int:
+    """The number of a signal's name, with or without SIG. Raises UsageError."""
+    try:
+        return int(name) if name.isdigit() else int(signal.Signals["SIG" + name.upper().removeprefix("SIG")])
+    except KeyError:
+        raise UsageError(f"{name}: not a signal", "see kill -l") from None
+
+
+def learner(options: TrialOptions, show: Show) -> Learner:
+    """Check the options and look up what they name. Raises UsageError, KernelLacksError, InputOutputError."""
+    ready.check(options.ready)
+    signal_number(options.stop)
+    if not options.argv:
+        raise UsageError("no program is named", "tracejail learn PROGRAM [ARGUMENT...]")
+    host = open_host_root(options.host_root)
+    program = find_program(host, options.argv[0])
+    check_privileges()
+    return Learner(options, host, program, find_identity(host, options.user), show, _standard_input(options.stdin))
+
+
+def _standard_input(source: str) -> int:
+    """The target's standard input as a file that can be read again in each round."""
+    if not source:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    if source == "-":
+        fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+        while chunk := os.read(0, 1 << 16):
+            os.write(fd, chunk)
+        return fd
+    try:
+        return os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{source}: {os.strerror(error.errno or 0)}", "name a file that can be read") from None
+
+
+def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers, what: str) -> Outcome:
+    terminal = work.options.interactive and answers.manner is not Manner.VERIFY
+    launch = work.launch(root, mounts, terminal)
+    return run(launch, work.drive(what), seccomp_engine(), answers, work.show)
+
+
+@dataclass(slots=True)
+class Proof:
+    outcome: Outcome
+    ledger: Ledger
+
+
+def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False) -> Proof:
+    """One run in a copy of the tree `lower`, with nothing answered. What it missed is then brought into the ledger
+    of the proof, where the caller wants to have it (`bring`).
+
+    A copy, not an overlay: over an overlay a file's device and inode change at the first write or link, and git, for
+    one, takes that for a broken disk.
+    """
+    mounts = frozenset(name for name, row in MOUNT_TYPES.items() if row in {(m.type, m.path) for m in manifest.mounts})
+    with scratch_tree() as tree:
+        copy_tree(lower, tree)
+        supply = new_supply(work.host, tree, rules_of(work.options, mounts))
+        answers = Answers(supply, Manner.VERIFY, work.show.say)
+        supply.supplied.update({entry.path: entry for entry in manifest.entries})
+        outcome = run_once(work, tree.fd, mounts, answers, "proving")
+        work.notes.update(outcome.notes)
+        for address in answers.unreachable:
+            work.notes[f"a connect to {address} failed: the network is private (--net host)"] = None
+        if bring:
+            answers.bring_pending()
+        return Proof(outcome, supply.ledger)

@@ -1,0 +1,72 @@
+"""What a learn or verify came to, for `cli`: the exit status of the table, the reason, what to do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from tracejail.learner import Learner
+from tracejail.model import LearnResult, Manifest, PathNote, TrialOptions
+from tracejail.resolve.policy import harmless
+from tracejail.trial.ledger import Ledger
+from tracejail.trial.outcome import Outcome, ended_words, exit_status
+
+_TAIL = 20  # lines
+
+
+def why_not(outcome: Outcome, ledger: Ledger, options: TrialOptions) -> tuple[str, str]:
+    """Why a run did not end as expected, and what to do about it."""
+    denied = ledger.denied
+    reason = outcome.failure or f"it {ended_words(outcome)}"
+    if denied:
+        paths = sorted(denied)
+        return f"{reason}; the policy denied {paths[0]} ({denied[paths[0]].reason})", f"--allow {paths[0]} lets it in"
+    if outcome.hint:
+        return reason, outcome.hint
+    if not outcome.failure:
+        return reason, f"if that is right for this program, say --expect {_status(outcome)}"
+    return reason, "see its output below, or call it with -v to see each miss"
+
+
+def _status(outcome: Outcome) -> int:
+    return exit_status(outcome.status) if outcome.status is not None else 0
+
+
+def ended(outcome: Outcome) -> str:
+    return outcome.failure or ended_words(outcome)
+
+
+def tail(data: bytes) -> bytes:
+    """The last lines."""
+    return b"\n".join(data.splitlines()[-_TAIL:])
+
+
+def result_of(
+    work: Learner, outcome: Outcome, ledger: Ledger, manifest: Manifest, manifest_path: str, reason: str, hint: str,
+    seconds: float, lines: tuple[str, ...],
+) -> LearnResult:
+    """The result for `cli`, with the exit status of the table."""
+    status = 0
+    if reason:
+        status = 3 if outcome.timed_out else 4 if manifest.denied and not manifest.clean else 1
+    shown = [note for note in manifest.absent if not harmless(note.path)]
+    folded = tuple(note for note in manifest.absent if harmless(note.path))
+    output = tail(outcome.errors) + (b"\n" if outcome.errors and outcome.output else b"") + tail(outcome.output)
+    missing: tuple[PathNote, ...] = tuple(ledger.missing[path] for path in sorted(ledger.missing))
+    return LearnResult(
+        clean=manifest.clean,
+        status=status,
+        rounds=work.rounds,
+        seconds=seconds,
+        manifest=replace(manifest, absent=tuple(shown)),
+        manifest_path=manifest_path,
+        missing=missing if reason else (),
+        harmless=folded,
+        reason=reason,
+        hint=hint,
+        ended=f"{os.path.basename(work.program)} {ended_words(outcome)}",
+        output=output if reason else b"",
+        exercise_output=tail(outcome.failed_output),
+        misses=lines,
+        notes=tuple(work.notes),
+    )
