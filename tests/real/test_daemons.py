@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from real import ENVIRONMENT, TOP, Site, call, certificate, checked, entry_paths, jailed, learn, process, tracejail, until
+from real import ENVIRONMENT, Site, call, certificate, checked, entry_paths, jailed, learn, process, tracejail, until
 
-assert TOP
 POSTGRES = "/usr/lib/postgresql/15/bin"
 
 
