@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -118,11 +119,18 @@ def jailed(site: Site, manifest: dict, words: list[str], user: str = "", network
         lines.append("ip link set lo up")
     for mount in manifest["mounts"]:
         lines.append(f"mount -t {mount['type']} {mount['type']} {shlex.quote(str(site.jail) + mount['path'])}")
-    userspec = f"--userspec={shlex.quote(user)} " if user else ""
+    userspec = f"{_numbers(user)} " if user else ""
     # No exec: the target is not to be the first process of its pid namespace, which has signals of its own.
     lines += ["set +e", f"chroot {userspec}{shlex.quote(str(site.jail))} {shlex.join(words)}", "exit $?"]
     spaces = ["--mount", "--pid", "--fork", "--kill-child", *(["--net"] if network else [])]
     return ["unshare", *spaces, "/bin/sh", "-c", "\n".join(lines)]
+
+
+def _numbers(user: str) -> str:
+    """The options of chroot(1) for a user: by number, as it looks names up in the jail, which may have none."""
+    account = pwd.getpwnam(user)
+    groups = ",".join(str(group) for group in os.getgrouplist(user, account.pw_gid))
+    return f"--userspec={account.pw_uid}:{account.pw_gid} --groups={groups}"
 
 
 def entry_paths(manifest: dict) -> list[str]:  # type: ignore[type-arg]

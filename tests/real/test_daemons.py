@@ -201,7 +201,7 @@ ROWS = (
     Row("postgresql", (f"{POSTGRES}/postgres", "-D", "{D}/cluster"), _postgres, _POSTGRES_CLIENT,
         "1|one\n2|two\n2024-07-01 14:00:00\n", f"{_SQL} -c 'select 1'", options=("--stop", "INT"), user="postgres"),
     Row("sshd", ("/usr/sbin/sshd", "-D", "-e", "-f", "{D}/sshd_config"), _sshd, _SSHD_CLIENT,
-        "logged in as root\n/root\n5\n", _port(2222), options=("--allow", "{D}/host"), kept_out=("{D}/user", "/etc/shadow")),
+        "logged in as root\n/root\n5\n", _port(2222), options=("--allow", "{D}/host", "--allow", "/etc/shadow"), kept_out=("{D}/user",)),
     Row("http.server", ("/usr/bin/python3", "-m", "http.server", "-b", "127.0.0.1", "-d", "{D}/www", "8000"), _pages,
         _PAGES_CLIENT, "page a\n<p>page b</p>\ntext/html\n", _port(8000)),
     Row("vsftpd", ("/usr/sbin/vsftpd", "{D}/vsftpd.conf"), _vsftpd, _VSFTPD_CLIENT, "by ftp\nfile.txt\n", _port(2121)),
@@ -258,6 +258,19 @@ def test_daemon(site: Site, row: Row, privilege_separation: None) -> None:
         done = _in_its_network(daemon.pid, site.fill(row.client), str(site.jail))
         assert done.stdout == row.expected, done.stderr + log.read_text("utf-8", "replace")
     assert manifest["rounds"] == 2
+
+
+def test_sshd_is_denied_the_password_hashes(site: Site, privilege_separation: None) -> None:
+    row = next(row for row in ROWS if row.name == "sshd")
+    site.fresh(row.prepare)  # type: ignore[arg-type]
+    exercise = _exercise(site, row)
+    done = tracejail(
+        "learn", "-j", str(site.jail), "--allow", f"{site.files}/host", "--exercise", exercise,
+        *site.fill_all(row.words),
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "--allow /etc/shadow" in done.stdout
+    assert not os.path.lexists(site.jail / "etc/shadow")
 
 
 def test_sshd_checks_its_configuration(site: Site, privilege_separation: None) -> None:

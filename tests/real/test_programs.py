@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from real import WHEN, Site, call, certificate, checked, entry_paths, jailed, learn, process, until
+from real import WHEN, Site, call, certificate, checked, entry_paths, jailed, learn, process, tracejail, until
 
 Prepare = Callable[[Site], None]
 
@@ -220,6 +220,21 @@ def test_curl(site: Site) -> None:
         assert (done.stdout, done.returncode) == (hosted.stdout, 0), done.stderr
         refused = call(jailed(site, manifest, [words[0], "-sS", words[-1]]))
         assert refused.returncode != 0  # no trust anchor
+
+
+USERS = (("/bin/busybox", "id"), ("/usr/bin/id", "-u"), ("/bin/sh", "-c", "pwd"))
+
+
+@pytest.mark.parametrize("words", USERS, ids=" ".join)
+def test_the_start_line_that_is_printed_works_for_a_user(site: Site, words: tuple[str, ...]) -> None:
+    done = tracejail("learn", "-j", str(site.jail), "-u", "www-data", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.partition("start it with:\n")[2].splitlines()
+    assert lines[-1].strip().startswith("chroot ")
+    started = call(["/bin/sh", "-c", lines[-1]])
+    assert started.returncode == 0, started.stderr
+    if words[-1].startswith("-u"):
+        assert started.stdout == "33\n"
 
 
 AGAIN = ("sh", "bash pipeline", "ls -l", "find", "perl", "python", "git", "php", "i386")
