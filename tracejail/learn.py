@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
-from tracejail.contents import contents_of, times_of, with_digests
+from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
 from tracejail.deps import closure_of
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.jail.build import populate
@@ -112,7 +112,7 @@ def _collect(work: Learner, mounts: frozenset[str]) -> Learned:
         with scratch_tree() as tree:
             supply = new_supply(work.host, tree, rules_of(work.options, mounts))
             # What is made for the jail is the host's whole one while it is learned.
-            whole = [replace(entry, content=Content.HOST) for entry in entries.values()]
+            whole = with_hard_links(work.host, [replace(entry, content=Content.HOST) for entry in entries.values()])
             populate(tree, whole, contents_of(work.host, (), Accounts(everything=True)), times_of(work.host))
             supply.supplied.update(entries)
             place(supply, work.program, work.options)
@@ -136,7 +136,9 @@ def _bring_closure(work: Learner, supply: Supply, paths: list[str]) -> None:
     round does not stay."""
     files = [path for path in paths if supply.ledger.entries[path].type is EntryType.FILE]
     for row in closure_of(work.host, files):
-        found = supply.resolve("/", "/", row.path, follow=True) if row.found else None
+        # Interpreters are left to be missed: that is a kind of its own, which the report shows.
+        wanted = row.found and row.how == "elf-needed"
+        found = supply.resolve("/", "/", row.path, follow=True) if wanted else None
         if found is not None and found.place is Place.FOUND and not supply.refusal(found):
             supply.bring(found)
             supply.note(found, Origin.ELF_NEEDED, None, None, via=row.needed_by)
@@ -188,9 +190,13 @@ def _prove(
             widest = keep is Keep.ALL
             continue
         keep = Keep.ALL if options.accounts == "all" else Keep.USED
-        widest = False
-        if not _grew(learned, proof):
+        widest = keep is Keep.ALL
+        if _grew(learned, proof):
+            continue
+        if expected or all_names or not learned.listed:
             break
+        all_names = list(learned.listed)
+        work.notes["with the used names of its directories only it ended otherwise: all names are in the jail"] = None
     if proof.ledger.missing:
         return manifest, proof, "the last run still missed what the host has", "run it with -v to see each miss"
     reason = f"it {ended_words(learned.outcome)} while it was learned, but {ended(proof.outcome)} in its jail"

@@ -11,7 +11,7 @@ from typing import Any
 from tracejail.errors import UsageError
 from tracejail.model import LearnResult, Manifest, TrialOptions
 
-from .escape import escape
+from .escape import escape, escape_text
 from .options import (
     DRIVE,
     FROM,
@@ -63,7 +63,10 @@ def dispatch(words: list[str]) -> int:
         while arguments:
             words_only.append(arguments.pop(0))
             more, arguments = parse(arguments, subcommand.options, name)
-            fields.update(more)
+            for key, value in more.items():
+                before = fields.get(key)
+                both = isinstance(before, tuple) and isinstance(value, tuple)
+                fields[key] = (*before, *value) if both else value  # type: ignore[misc]
         arguments = words_only
     return subcommand.run(fields, arguments)
 
@@ -146,7 +149,10 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     _exactly(arguments, 1, "MANIFEST")
     manifest = _manifest(arguments[0])
     command = manifest.command
-    missing = [key for key in command.environment if key not in os.environ and f"{key}=" not in str(fields.get("environment"))]
+    given = fields.get("environment", ())
+    assert isinstance(given, tuple)
+    names = {pair.partition("=")[0] for pair in given}
+    missing = [key for key in command.environment if key not in os.environ and key not in names]
     for key in missing:
         talk.warn(f"it was learned with {key} set by -E, and its value is not stored: give it again")
     base = TrialOptions(
@@ -179,6 +185,9 @@ def _build(fields: Fields, arguments: list[str]) -> int:
 
 def _write(data: bytes, fields: Fields) -> int:
     output = str(fields.get("output") or "-")
+    if output == "-" and sys.stdout.isatty() and b"\0" not in data:
+        print(escape_text(data), end="")
+        return 0
     if output == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -23,6 +23,8 @@ def _guarded(words: list[str]) -> int:
 
     from tracejail.errors import TracejailError
 
+    if hasattr(sys.stdout, "reconfigure"):  # a jail or an argument may have a name that the locale can't say
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from .commands import dispatch
 
@@ -53,7 +55,7 @@ def _guarded(words: list[str]) -> int:
 def _tell(message: str, hint: str, status: int) -> int:
     from .escape import escape
 
-    sys.stderr.write(f"\rtracejail: {escape(message)}\n" if sys.stderr.isatty() else f"tracejail: {escape(message)}\n")
+    sys.stderr.write(f"\r\x1b[Ktracejail: {escape(message)}\n" if sys.stderr.isatty() else f"tracejail: {escape(message)}\n")
     if hint:
         sys.stderr.write(f"  {escape(hint)}\n")
     return status

@@ -117,7 +117,7 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
         if result.hint:
             lines.append(f"  {escape(result.hint)}")
     for mount in manifest.mounts:
-        lines.append(f"NEEDS A MOUNT: {mount.type} on {mount.path}; it ended badly without it")
+        lines.append(f"NEEDS A MOUNT: {mount.type} on {escape(mount.path)}; it ended badly without it")
     if result.output:
         lines += ["its last output:", *_indent(escape_text(result.output).splitlines())]
     if result.exercise_output:

@@ -18,6 +18,7 @@ from .dump import FORMAT
 _LARGEST = 1 << 30       # bytes of a manifest
 _LARGEST_FILE = 1 << 50  # bytes of a file that an entry may claim
 _MOST_ID = (1 << 32) - 2
+_MOUNTS = {"proc": "/proc", "sysfs": "/sys", "devpts": "/dev/pts"}
 _HINT = "learn it again, or take the file from a backup"
 
 
@@ -43,7 +44,8 @@ def load(text: str, where: str) -> Manifest:
         raise ManifestError(f"{where}: {cause}", _HINT) from None
     if not isinstance(raw, dict) or "tracejail" not in raw:
         raise ManifestError(f"{where}: not a manifest of tracejail", _HINT)
-    if raw.pop("tracejail") != FORMAT:
+    version = raw.pop("tracejail")
+    if version != FORMAT or not isinstance(version, int) or isinstance(version, bool):
         raise ManifestError(f"{where}: a manifest of another format", "use the tracejail that wrote it")
     try:
         manifest: Manifest = _make(Manifest, raw, "manifest")
@@ -83,15 +85,15 @@ def _make(kind: Any, raw: object, what: str) -> Any:
         except ValueError:
             raise _Wrong(f"{what}: {raw!r} is not known") from None
     kind = getattr(kind, "__supertype__", kind)  # NewType
-    if kind is int and isinstance(raw, str):
-        try:
-            return int(raw, 8)
-        except ValueError:
-            raise _Wrong(f"{what}: {raw!r} is no octal number") from None
     if not isinstance(raw, kind) or (kind is int and isinstance(raw, bool)):
         raise _Wrong(f"{what}: {raw!r} is of the wrong type")
-    if kind is str and "\0" in raw:
-        raise _Wrong(f"{what}: a NUL in a name")
+    if kind is str:
+        if "\0" in raw:
+            raise _Wrong(f"{what}: a NUL in a name")
+        try:
+            raw.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise _Wrong(f"{what}: {raw!r} is no name that a file can have") from None
     return raw
 
 
@@ -105,10 +107,19 @@ def _make_noun(kind: type, raw: object, what: str) -> Any:
     if unknown:
         raise _Wrong(f"{what}: unknown field {sorted(unknown)[0]!r}")
     name = raw.get("path", what)
+    made = {key: _mode(value, name) if (kind, key) == (Entry, "mode") else _make(hints[key], value, f"{name}: {key}")
+            for key, value in raw.items()}
     try:
-        return kind(**{key: _make(hints[key], value, f"{name}: {key}") for key, value in raw.items()})
+        return kind(**made)
     except TypeError as error:
         raise _Wrong(f"{what}: {str(error).partition(') ')[2] or error}") from None
+
+
+def _mode(raw: object, name: object) -> int:
+    # Octal text and nothing else: a number would be read as decimal by one and as octal by another.
+    if not isinstance(raw, str) or not 1 <= len(raw) <= 5 or set(raw) - set("01234567"):
+        raise _Wrong(f"{name}: mode: {raw!r} is no octal text")
+    return int(raw, 8)
 
 
 def _check(manifest: Manifest) -> None:
@@ -128,7 +139,7 @@ def _check(manifest: Manifest) -> None:
         if entry.hard_link and (first is None or first.type is not EntryType.FILE or first.hard_link):
             raise _Wrong(f"{entry.path}: a hard link to what is no file of the manifest")
     for mount in manifest.mounts:
-        if mount.type not in ("proc", "sysfs", "devpts") or not _is_normal(mount.path):
+        if _MOUNTS.get(mount.type) != mount.path:
             raise _Wrong(f"mount of {mount.type} on {mount.path}: not one that a jail may ask for")
     if not manifest.command.argv:
         raise _Wrong("command: no program")

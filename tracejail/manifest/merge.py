@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tracejail.errors import ManifestError
-from tracejail.model import Accounts, Content, Entry, EntryType, Manifest, PathNote
+from tracejail.model import Accounts, Content, Entry, EntryType, JailPath, Manifest, PathNote
 
 
 def merge(first: Manifest, second: Manifest) -> Manifest:
@@ -28,7 +29,7 @@ def merge(first: Manifest, second: Manifest) -> Manifest:
         first,
         clean=first.clean and second.clean,
         accounts=_accounts(first.accounts, second.accounts),
-        entries=tuple(_whole(entry) for entry in sorted(entries.values(), key=lambda entry: entry.path)),
+        entries=tuple(_whole(_relinked(entry, entries)) for entry in sorted(entries.values(), key=lambda entry: entry.path)),
         mounts=tuple(sorted({*first.mounts, *second.mounts}, key=lambda mount: mount.path)),
         sockets=_notes(first.sockets, second.sockets),
         listens=tuple(sorted({*first.listens, *second.listens})),
@@ -36,6 +37,16 @@ def merge(first: Manifest, second: Manifest) -> Manifest:
         denied=_notes(first.denied, second.denied),
         warnings=tuple(sorted(warnings)),
     )
+
+
+def _relinked(entry: Entry, entries: Mapping[JailPath, Entry]) -> Entry:
+    # The first name of an inode in one manifest may be a later name of it in the other: links lead to the very first.
+    seen: set[str] = {entry.path}
+    link = entry.hard_link
+    while link and (first := entries.get(JailPath(link))) is not None and first.hard_link and link not in seen:
+        seen.add(link)
+        link = first.hard_link
+    return replace(entry, hard_link="" if link == entry.path else link)
 
 
 def _whole(entry: Entry) -> Entry:

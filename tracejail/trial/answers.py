@@ -255,9 +255,6 @@ class Answers:
             elif found.place is not Place.ABSENT and not self.supply.refusal(found):
                 came += self.supply.bring(found)
                 self._note(found, miss.because, miss.kind)
-                if argument.want is Want.EXECUTE:
-                    while self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True):
-                        came += 1
         self.manner = manner
         return came
 

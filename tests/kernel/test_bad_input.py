@@ -1,0 +1,89 @@
+"""What a user can do wrong: the status of the table, a line with path and cause, a line with what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.tool import COMMAND, tracejail, two_lines
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("learned")
+    done = tracejail("learn", "-j", place / "jail", "/bin/true")
+    assert done.status == 0, done.err
+    return place
+
+
+ROWS = [
+    (2, ["learn", "/no/such/program"]),
+    (2, ["learn", "/etc"]),
+    (2, ["learn", "{tmp}/empty"]),
+    (2, ["learn", "/etc/passwd"]),
+    (2, ["learn", "--no-such-option", "/bin/true"]),
+    (2, ["learn"]),
+    (2, ["learn", "-u", "no-such-user", "/bin/true"]),
+    (2, ["learn", "--ready", "moon:full", "/bin/true"]),
+    (2, ["learn", "--stop", "SIGNOTHING", "/bin/true"]),
+    (2, ["learn", "--from", "{tmp}/nowhere", "/bin/true"]),
+    (2, ["learn", "--include", "/no/such", "-j", "{tmp}/x", "/bin/true"]),
+    (4, ["learn", "--include", "/etc/shadow", "-j", "{tmp}/x", "/bin/true"]),
+    (5, ["learn", "-j", "{tmp}/a-file", "/bin/true"]),
+    (2, ["learn", "-j", "{tmp}/full-directory", "/bin/true"]),
+    (5, ["learn", "-j", "{tmp}/nowhere/jail", "/bin/true"]),
+    (2, ["verify", "{tmp}/cut.json"]),
+    (2, ["verify", "{tmp}/nowhere.json"]),
+    (2, ["build", "{tmp}/dots.json", "-j", "{tmp}/x"]),
+    (2, ["list", "{tmp}/a-file"]),
+    (2, ["why", "{manifest}", "/no/such/path"]),
+    (2, ["frobnicate"]),
+]
+
+
+@pytest.mark.parametrize(("status", "words"), ROWS, ids=[" ".join(words) for _, words in ROWS])
+def test_two_lines_and_a_status(learned: Path, tmp_path: Path, status: int, words: list[str]) -> None:
+    manifest = learned / "jail.json"
+    (tmp_path / "empty").touch(mode=0o755)
+    (tmp_path / "a-file").write_text("x")
+    (tmp_path / "full-directory" / "x").mkdir(parents=True)
+    text = manifest.read_text()
+    (tmp_path / "cut.json").write_text(text[: len(text) // 2])
+    (tmp_path / "dots.json").write_text(text.replace('"/dev/null"', '"/dev/../etc"'))
+    before = sorted(os.listdir(tmp_path))
+    done = tracejail(*(word.format(tmp=tmp_path, manifest=manifest) for word in words), cwd=tmp_path)
+    assert done.status == status, done.err
+    two_lines(done)
+    assert sorted(os.listdir(tmp_path)) == before, "something half-made was left"
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    command = " ".join(COMMAND)
+    script = f"mount -t tmpfs -o size=1m none {small} && {command} learn -j {small}/jail /bin/ls; s=$?; ls -A {small} >&2; exit $s"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 2, done.stderr
+
+
+def test_without_root(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    # Reading the code must not need root either, wherever the checkout lies: it is copied to a place that all can read.
+    os.chmod(tmp_path, 0o755)
+    for above in tmp_path.parents:
+        if str(above).startswith("/tmp/"):
+            os.chmod(above, 0o755)
+    shutil.copytree(root / "tracejail", tmp_path / "tracejail")
+    done = subprocess.run(
+        ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", "/usr/bin/python3", "-m", "tracejail", "learn", "/bin/true"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 6, done.stderr
+    assert "needs root" in done.stderr
+    assert "Traceback" not in done.stderr

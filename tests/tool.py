@@ -1,0 +1,65 @@
+"""Calling tracejail as a user does, and looking whether it left anything behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "tracejail"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished call."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        assert self.out.strip(), f"no JSON; status {self.status}: {self.err}"
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+def tracejail(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120) -> Done:
+    """Run the command; its output as text."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)], cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, timeout=timeout,
+        stdin=subprocess.DEVNULL, check=False,
+    )
+    return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def two_lines(done: Done) -> None:
+    """An error is one line with the cause and one that says what to do, and no traceback."""
+    lines = done.err.strip().splitlines()
+    assert len(lines) == 2, done.err
+    assert lines[0].startswith("tracejail: ")
+    assert lines[1].startswith("  ")
+    assert "Traceback" not in done.err
+
+
+def mounts() -> set[str]:
+    """The mounts of this mount namespace, without their counters."""
+    return {line.split(" - ")[0].split(" ", 3)[3] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def processes(mark: str) -> list[int]:
+    """The processes whose command line holds `mark`, zombies and this one left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if mark.encode() in line:
+                found.append(int(entry.name))
+    return found

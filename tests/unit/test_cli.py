@@ -1,0 +1,159 @@
+"""The command line: where options stop, what a usage error looks like, what a terminal may see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nouns import entry, manifest
+
+from tracejail.cli.commands import SUBCOMMANDS, dispatch
+from tracejail.cli.escape import escape, escape_text
+from tracejail.cli.options import parse
+from tracejail.cli.report import human, start_command
+from tracejail.errors import UsageError
+from tracejail.manifest import write_manifest
+from tracejail.model import Command, LearnResult, Manifest, Mount, TrialOptions
+from tracejail.show import Show
+
+LEARN = SUBCOMMANDS["learn"].options
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TRACEJAIL_DEBUG", None)
+    return subprocess.run([sys.executable, "-m", "tracejail", *words], capture_output=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [
+        (["-j", "J", "prog", "-j", "K", "--", "--json"], ["prog", "-j", "K", "--", "--json"]),
+        (["-j", "J", "--", "prog", "--", "-x"], ["prog", "--", "-x"]),
+        (["-jJ", "prog"], ["prog"]),
+        (["--jail=J", "--", "-odd"], ["-odd"]),
+        (["--jail", "J", "prog", "--help", "--version"], ["prog", "--help", "--version"]),
+    ],
+)
+def test_options_stop_at_the_program(words: list[str], program: list[str]) -> None:
+    assert parse(words, LEARN, "learn") == ({"jail": "J"}, program)
+
+
+def test_values() -> None:
+    fields, _ = parse(["--exercise", "a", "--exercise=b --c", "--timeout", "2.5", "-q", "p"], LEARN, "learn")
+    assert fields == {"exercises": ("a", "b --c"), "timeout": 2.5, "quiet": True}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--nonsense", "p"], ["-Z", "p"], ["--jail"], ["--timeout", "soon", "p"], ["--timeout", "-1", "p"],
+     ["--timeout", "nan", "p"], ["--net", "moon", "p"], ["--replace=yes", "p"], ["-qv", "p"]],
+)
+def test_wrong_options(words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(words, LEARN, "learn")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["frobnicate"], ["--frob"], ["learn"], ["learn", "--frob"], ["why", "m"], ["diff", "a", "b", "c"], ["export", "cpio", "m"],
+     ["build", "/nonexistent/m.json"]],
+)
+def test_usage_errors_are_two_lines_and_status_two(words: list[str]) -> None:
+    done = run(*words)
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 2 and done.stdout == b""
+    assert len(lines) == 2 and lines[0].startswith("tracejail: ") and lines[1].startswith("  ")
+
+
+def test_version_loads_next_to_nothing() -> None:
+    code = "import sys; sys.argv[1:]=['--version']; from tracejail.cli.main import main; main(); print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    assert done.stdout.startswith(b"tracejail ")
+    assert not {"argparse", "json", "tabulate", "dataclasses", "ctypes"} & set(done.stdout.decode().split())
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(*(entry(f"/{number:06}") for number in range(20000))), str(path))
+    command = f"{sys.executable} -m tracejail list {path} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    assert (done.stdout, done.stderr) == (b"/000000\n", b"")
+
+
+def test_merge_to_a_file_that_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a")), str(path))
+    done = run("merge", str(path), str(path), "-o", str(tmp_path / "no" / "where"))
+    assert done.returncode == 5 and b"no/where" in done.stderr and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain ä 日本", "plain ä 日本"), ("\x1b[31m", "\\x1b[31m"), ("a\nb\r\t", "a\\x0ab\\x0d\\x09"), ("\udcff", "\\xff"),
+     ("\u202egpj", "\\u202egpj"), ("\u2028", "\\u2028"), ("\x9b1m", "\\x9b1m"), ("\x7f", "\\x7f"),
+     ("\U000e0001", "\\U000e0001")],
+)
+def test_escape(text: str, shown: str) -> None:
+    assert escape(text) == shown
+
+
+def test_output_of_a_program_keeps_its_lines() -> None:
+    assert escape_text(b"a\tb\nc\x1b]0;x\x07\xff\n") == "a\tb\nc\\x1b]0;x\\x07\\xff\n"
+
+
+def test_the_command_that_starts_it() -> None:
+    one = manifest(command=Command(("/bin/a b", "$x"), user="www-data"), mounts=(Mount("proc", "/proc"),))  # type: ignore[arg-type]
+    assert start_command(one) == [
+        "mount -t proc proc /srv/httpd.jail/proc",
+        "chroot --userspec=www-data /srv/httpd.jail '/bin/a b' '$x'",
+    ]
+    assert human(999) == "999 bytes" and human(20_000_000) == "20.0 MB"
+
+
+def test_a_list_is_escaped_on_a_terminal_and_raw_in_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a\x1b[31m")), str(path))
+    assert run("list", str(path)).stdout == b"/a\x1b[31m\n"
+    controller, terminal = os.openpty()
+    try:
+        words = [sys.executable, "-m", "tracejail", "list", str(path)]
+        subprocess.run(words, stdout=terminal, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        assert os.read(controller, 100) == b"/a\\x1b[31m\r\n"
+    finally:
+        os.close(controller)
+        os.close(terminal)
+
+
+def test_verify_joins_its_options_and_tells_names_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tracejail.verify
+
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a"), command=Command(("/a",), environment=("TZ_OF_TEST",))), str(path))
+    seen = []
+
+    def verify(one: Manifest, options: TrialOptions, show: Show) -> LearnResult:
+        seen.append(options)
+        return LearnResult(True, 0, 1, 0.0, one, str(path))
+
+    monkeypatch.setattr(tracejail.verify, "verify", verify)
+    dispatch(["verify", "-E", "NOT_TZ_OF_TEST=1", "--exercise", "a", str(path), "--exercise", "b"])
+    assert seen[0].exercises == ("a", "b") and seen[0].environment == (("NOT_TZ_OF_TEST", "1"),)
+    assert "TZ_OF_TEST" in capsys.readouterr().err
+
+
+def test_a_name_that_the_locale_cannot_say(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/日本")), str(path))
+    words = [sys.executable, "-m", "tracejail", "why", str(path), "/日本"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0 and done.stdout.startswith(b"/\\u65e5\\u672c: ")
