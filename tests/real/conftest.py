@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from real import Site  # noqa: E402
+from real import Site
 
 
 def _processes_in(top: str) -> list[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from real import ENVIRONMENT, Site, call, certificate, checked, entry_paths, jailed, learn, process, tracejail, until
 
 POSTGRES = "/usr/lib/postgresql/15/bin"
@@ -141,9 +140,10 @@ def _postgres(site: Site) -> None:
         settings.write(f"listen_addresses = '127.0.0.1'\nport = 5444\nunix_socket_directories = '{d}'\n")
 
 
-_SQL = f"psql -X -q -At -U postgres -h 127.0.0.1 -p 5444 -v ON_ERROR_STOP=1 postgres"
+_SQL = "psql -X -q -At -U postgres -h 127.0.0.1 -p 5444 -v ON_ERROR_STOP=1 postgres"
 _POSTGRES_CLIENT = f"""
-{_SQL} -c 'create table t (a int primary key, b text)' -c "insert into t values (1, 'one'), (2, 'two')" -c 'select * from t order by a'
+{_SQL} -c 'create table t (a int primary key, b text)' \\
+  -c "insert into t values (1, 'one'), (2, 'two')" -c 'select * from t order by a'
 {_SQL} -c "select timestamptz '2024-07-01 12:00+00' at time zone 'Europe/Paris'"
 """
 
@@ -197,7 +197,8 @@ ROWS = (
         held=("{D}/sites/one.conf", "{D}/sites/two.conf", "/usr/bin/id"), kept_out=("{D}/www/two/never-asked.html",)),
     Row("nginx", ("/usr/sbin/nginx", "-c", "{D}/nginx.conf"), _nginx, _NGINX_CLIENT, "hello from nginx\n404\n",
         _port(8443), options=("--allow", "{D}/tls/server.key"), kept_out=("{D}/tls/ca.key",)),
-    Row("redis", ("/usr/bin/redis-server", "{D}/redis.conf"), _redis, _REDIS_CLIENT, "OK\nvalue\nOK\nvalue!\n", _port(6380)),
+    Row("redis", ("/usr/bin/redis-server", "{D}/redis.conf"), _redis, _REDIS_CLIENT,
+        "OK\nvalue\nOK\nvalue!\n", _port(6380)),
     Row("postgresql", (f"{POSTGRES}/postgres", "-D", "{D}/cluster"), _postgres, _POSTGRES_CLIENT,
         "1|one\n2|two\n2024-07-01 14:00:00\n", f"{_SQL} -c 'select 1'", options=("--stop", "INT"), user="postgres"),
     Row("sshd", ("/usr/sbin/sshd", "-D", "-e", "-f", "{D}/sshd_config"), _sshd, _SSHD_CLIENT,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from real import Site, call, jailed, learn, tracejail
 
 Failure = tuple[str, str, str]  # system call, path, errno
@@ -34,8 +33,10 @@ ROWS = (
     Row("cat", ("/bin/cat", "/etc/hostname"), ("/bin/cat", "/etc/hostname", "/etc/hostname/x", "/no such", "/dev/null")),
     Row("bash", ("/bin/bash", "-c", "true"), ("/bin/bash", "-c", "nosuch; [ -e /nowhere ]; : > /nodir/file; ls | cat")),
     Row("id", ("/usr/bin/id",)),
-    Row("python", ("/usr/bin/python3", "-c", "import json"), ("/usr/bin/python3", "-c", "import json\ntry:\n import csv\nexcept ImportError: pass")),
-    Row("perl", ("/usr/bin/perl", "-MPOSIX", "-e", "1"), ("/usr/bin/perl", "-e", "open F, '/nowhere'; unlink '/a'; mkdir '/b/c'; rename '/d', '/e'")),
+    Row("python", ("/usr/bin/python3", "-c", "import json"),
+        ("/usr/bin/python3", "-c", "import json\ntry:\n import csv\nexcept ImportError: pass")),
+    Row("perl", ("/usr/bin/perl", "-MPOSIX", "-e", "1"),
+        ("/usr/bin/perl", "-e", "open F, '/nowhere'; unlink '/a'; mkdir '/b/c'; rename '/d', '/e'")),
     Row("sed", ("/bin/sed", "-n", "1p", "{D}/text"), ("/bin/sed", "-n", "1p", "{D}/text", "{D}/none", "relative"), _text),
     Row("find", ("/usr/bin/find", "{D}", "-name", "*.x"), ("/usr/bin/find", "{D}", "/lost", "-newer", "/lost/too"), _text),
     Row("sqlite3", ("/usr/bin/sqlite3", ":memory:", "select 1"), ("/usr/bin/sqlite3", "/no/base.db", "select 1")),
