@@ -186,7 +186,10 @@ class Command:
 
     argv: tuple[str, ...]
     directory: str = "/"
-    user: str = ""
+    user: str = ""                      # as -u named it
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
     environment: tuple[str, ...] = ()   # names only
     exercises: tuple[str, ...] = ()
     ready: str = ""

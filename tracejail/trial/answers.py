@@ -233,8 +233,9 @@ class Answers:
         kind = Miss(MissKind.INTERPRETER, miss.because, argument, miss.flags, miss.process)
         bring = self.manner is Manner.LEARN
         brought = self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring)
-        if brought or not bring:
-            self._heard(kind)
+        if bring and not brought:
+            return self._came_meanwhile(record, argument)
+        self._heard(kind)
         if not bring:
             ledger = self.supply.ledger
             ledger.missing.setdefault(found.path, PathNote(found.path, MissKind.INTERPRETER.value, miss.because))
