@@ -98,6 +98,7 @@ def row(name: str, median: float, spread: float, note: str = "") -> None:
 def main() -> None:
     os.chdir("/")
     work = Path(tempfile.mkdtemp(prefix="tracejail-bench."))
+    work.chmod(0o755)  # a worker that has dropped root reads it
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
     try:
         nothing = timed(lambda: quietly([sys.executable, "-c", "pass"]))

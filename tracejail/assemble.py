@@ -77,9 +77,6 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
         words |= _named(host, entries) if shape.accounts is Keep.NAMED else set()
         accounts = accounts_for(host, users, groups, words)
     done = with_digests(host, list(entries.values()), accounts)
-    packages = owners(host, [entry.path for entry in done])
-    done = [replace(entry, package=owner[0], version=owner[1]) if (owner := packages.get(entry.path)) else entry
-            for entry in done]
     return Manifest(
         command=shape.command,
         host=host_identity(host),
@@ -103,6 +100,16 @@ def _named(host: HostRoot, entries: dict[str, Entry]) -> set[str]:
     ]
     texts = [entry.path for entry in files if entry.path.startswith("/etc/") and entry.content is Content.HOST]
     return named_in(host, executed, texts)
+
+
+def with_packages(host: HostRoot, manifest: Manifest) -> Manifest:
+    """The manifest with the package and version that each entry belongs to. Raises InputOutputError."""
+    known = owners(host, [entry.path for entry in manifest.entries])
+    named = (
+        replace(entry, package=known[entry.path][0], version=known[entry.path][1]) if entry.path in known else entry
+        for entry in manifest.entries
+    )
+    return replace(manifest, entries=tuple(named))
 
 
 def with_parents(host: HostRoot, entries: dict[str, Entry]) -> dict[str, Entry]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
+from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both, with_packages
 from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
 from tracejail.deps import closure_of
 from tracejail.errors import InputOutputError, SourceChangedError, UsageError
@@ -58,7 +58,7 @@ def learn(options: TrialOptions, show: Show) -> LearnResult:
     with staging(jail) as stage:
         learned = _learn_with_least_mounts(work)
         manifest, proof, reason, hint = _prove(work, learned, stage, jail, former)
-        manifest = replace(manifest, warnings=tuple(sorted(manifest.warnings)))
+        manifest = with_packages(work.host, manifest)
         kept = _install(stage, jail, manifest, manifest_path, options)
     if kept:
         work.notes[kept] = None
@@ -188,12 +188,12 @@ def _prove(
         manifest = same_in_both(manifest, proof.ledger)
         expected = as_expected(proof.outcome, options.expect)
         if expected and not proof.ledger.missing:
+            if not all_names and learned.listed and _differs(learned.outcome, proof.outcome):
+                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof, names)
             printed = _printed_accounts(work, learned.outcome, proof.outcome, manifest)
             if printed - names:
                 names |= printed
                 continue
-            if not all_names and _differs(learned.outcome, proof.outcome) and learned.listed:
-                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof, names)
             if keep is not Keep.USED and options.accounts != "all":
                 work.notes[f"with fewer accounts it ended otherwise: the jail has {keep.value}"] = None
             return replace(manifest, clean=True), proof, "", ""

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def site() -> Iterator[Site]:
         made = Site(Path(top))
         made.fresh(None)
         yield made
-        left = _processes_in(top)
+        end = time.monotonic() + 10  # a server that was told to stop may take a moment
+        while (left := _processes_in(top)) and time.monotonic() < end:
+            time.sleep(0.1)
         mounts = [line for line in Path("/proc/self/mounts").read_text("utf-8").splitlines() if top in line]
         strays = sorted(name for name in os.listdir(top) if name.startswith("."))
         assert (left, mounts, strays) == ([], [], [])

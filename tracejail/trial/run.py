@@ -27,9 +27,9 @@ from .answers import Answers
 from .outcome import Outcome, exit_status
 from .ready import all_asleep, is_ready
 
-_QUIET = 0.25          # seconds without news, for a target that listens and has exercises to come
+_QUIET = 0.15          # seconds without news, for a target that listens and has exercises to come
 _QUIET_ALONE = 0.6     # the same without exercises: then quiet is the end of the learning
-_SETTLE = 0.1          # seconds without news after an exercise
+_SETTLE = 0.05         # seconds without news after an exercise
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
 _MOST_OUTPUT = 64 << 20  # bytes
