@@ -83,7 +83,8 @@ def test_long_strings_do_not_multiply() -> None:
 @pytest.mark.skipif(not HAVE_LDCONFIG, reason="no ldconfig")
 def test_ldconfig_lists_it(tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(write_cache(_LIBRARIES))
-    shown = subprocess.run([str(HAVE_LDCONFIG), "-p", "-C", str(tmp_path / "cache")], capture_output=True, text=True, check=True)
+    command = [str(HAVE_LDCONFIG), "-p", "-C", str(tmp_path / "cache")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line.split()[-1] for line in shown.stdout.splitlines() if "=>" in line] == [
         row.path for row in read_cache(write_cache(_LIBRARIES))
     ]
