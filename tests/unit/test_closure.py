@@ -185,3 +185,12 @@ def test_loops_end(root: Path) -> None:
     put(root, "/lib/libb.so", elf(needed=("liba.so",)))
     link(root, "/lib/libloop.so", "libloop.so")
     assert found(root, "/srv/self", "/bin/p") == {"/srv/self", "/bin/p", LOADER, "/lib/liba.so", "/lib/libb.so"}
+
+
+def test_rpath_beside_runpath_counts_for_nothing(root: Path) -> None:
+    put(root, "/bin/p", elf(LOADER, needed=("liba.so",), rpath="/old", runpath="/own"))
+    put(root, "/own/liba.so", elf(needed=("libb.so",)))
+    put(root, "/old/liba.so", elf())
+    put(root, "/old/libb.so", elf())
+    listed = rows(root, "/bin/p")
+    assert "/own/liba.so" in listed and not listed["libb.so"].found
