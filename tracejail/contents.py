@@ -60,28 +60,28 @@ def times_of(host: HostRoot) -> Times:
 
 
 def with_digests(host: HostRoot, entries: list[Entry], accounts: Accounts) -> list[Entry]:
-    """The entries with size and sha256 of what the jail will hold, and hard-link groups by the host's inodes.
+    """The entries with size and sha256 of what the jail will hold, and with their hard links.
 
     Raises InputOutputError for a source that can't be read.
     """
     give = contents_of(host, entries, accounts)
+    done = []
+    for entry in with_hard_links(host, entries):
+        if entry.type is EntryType.FILE and not (entry.content is Content.HOST and entry.sha256):
+            digest, size = _digest(give(entry))
+            entry = replace(entry, sha256=digest, size=size)
+        done.append(entry)
+    return done
+
+
+def with_hard_links(host: HostRoot, entries: list[Entry]) -> list[Entry]:
+    """The entries by path, names of one host inode as hard links to the first of them."""
     first_names: dict[tuple[int, int], str] = {}
     done = []
     for entry in sorted(entries, key=lambda entry: entry.path):
-        if entry.type is not EntryType.FILE:
-            done.append(entry)
-            continue
-        if entry.content is Content.HOST:
-            node = inspect(host, entry.path)
-            first = ""
-            if node is not None and node.links > 1:
-                first = first_names.setdefault(node.inode, entry.path)
-            entry = replace(entry, hard_link="" if first == entry.path else first)
-            if entry.sha256:
-                done.append(entry)
-                continue
-        digest, size = _digest(give(entry))
-        done.append(replace(entry, sha256=digest, size=size))
+        node = inspect(host, entry.path) if entry.type is EntryType.FILE and entry.content is Content.HOST else None
+        first = first_names.setdefault(node.inode, entry.path) if node is not None and node.links > 1 else ""
+        done.append(replace(entry, hard_link="" if first == entry.path else first))
     return done
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
-from tracejail.contents import contents_of, times_of, with_digests
+from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
 from tracejail.deps import closure_of
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.jail.build import populate
@@ -19,6 +20,7 @@ from tracejail.jail.tree import open_tree
 from tracejail.learner import ESCALATION, Learner, Proof, learner, run_once, verify_in
 from tracejail.manifest import merge, read_manifest, write_manifest
 from tracejail.model import Accounts, Command, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
+from tracejail.resolve.accounts import account_names, words_of
 from tracejail.result import ended, result_of, why_not
 from tracejail.show import Show
 from tracejail.trial.answers import Answers, Manner
@@ -108,13 +110,15 @@ def _collect(work: Learner, mounts: frozenset[str]) -> Learned:
     """The classical loop: collect the misses, copy, start again; the last run's needs are the manifest's."""
     lines: dict[str, None] = {}
     entries: dict[str, Entry] = {}
+    saved: set[str] = set()
     for _ in range(work.options.max_rounds):
         with scratch_tree() as tree:
             supply = new_supply(work.host, tree, rules_of(work.options, mounts))
             # What is made for the jail is the host's whole one while it is learned.
-            whole = [replace(entry, content=Content.HOST) for entry in entries.values()]
+            whole = with_hard_links(work.host, [replace(entry, content=Content.HOST) for entry in entries.values()])
             populate(tree, whole, contents_of(work.host, (), Accounts(everything=True)), times_of(work.host))
             supply.supplied.update(entries)
+            supply.saved = saved
             place(supply, work.program, work.options)
             answers = Answers(supply, Manner.COLLECT, work.show.say)
             outcome = run_once(work, tree.fd, mounts, answers, "collecting")
@@ -136,9 +140,12 @@ def _bring_closure(work: Learner, supply: Supply, paths: list[str]) -> None:
     round does not stay."""
     files = [path for path in paths if supply.ledger.entries[path].type is EntryType.FILE]
     for row in closure_of(work.host, files):
-        found = supply.resolve("/", "/", row.path, follow=True) if row.found else None
+        # Interpreters are left to be missed: that is a kind of its own, which the report shows.
+        wanted = row.found and row.how == "elf-needed"
+        found = supply.resolve("/", "/", row.path, follow=True) if wanted else None
         if found is not None and found.place is Place.FOUND and not supply.refusal(found):
-            supply.bring(found)
+            if supply.bring(found):
+                supply.saved.add(found.path)
             supply.note(found, Origin.ELF_NEEDED, None, None, via=row.needed_by)
 
 
@@ -165,20 +172,25 @@ def _prove(
     options = work.options
     keep = Keep.ALL if options.accounts == "all" else Keep.USED
     widest = keep is Keep.ALL
+    names: set[str] = set()   # of accounts that its output shows
     all_names = list(learned.listed) if options.listing in ("names", "all") else []
     if not as_expected(learned.outcome, options.expect):
         manifest = _manifest(work, learned, jail, keep, all_names, former)
         _build(work, manifest, stage)
         return manifest, None, *why_not(learned.outcome, learned.ledger, options)
     for _ in range(options.max_rounds):
-        manifest = _manifest(work, learned, jail, keep, all_names, former)
+        manifest = _manifest(work, learned, jail, keep, all_names, former, names)
         _build(work, manifest, stage)
         proof = _verify_run(work, manifest, stage)
         manifest = same_in_both(manifest, proof.ledger)
         expected = as_expected(proof.outcome, options.expect)
         if expected and not proof.ledger.missing:
+            printed = _printed_accounts(work, learned.outcome, proof.outcome, manifest)
+            if printed - names:
+                names |= printed
+                continue
             if not all_names and _differs(learned.outcome, proof.outcome) and learned.listed:
-                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof)
+                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof, names)
             if keep is not Keep.USED and options.accounts != "all":
                 work.notes[f"with fewer accounts it ended otherwise: the jail has {keep.value}"] = None
             return replace(manifest, clean=True), proof, "", ""
@@ -188,9 +200,13 @@ def _prove(
             widest = keep is Keep.ALL
             continue
         keep = Keep.ALL if options.accounts == "all" else Keep.USED
-        widest = False
-        if not _grew(learned, proof):
+        widest = keep is Keep.ALL
+        if _grew(learned, proof):
+            continue
+        if expected or all_names or not learned.listed:
             break
+        all_names = list(learned.listed)
+        work.notes["with the used names of its directories only it ended otherwise: all names are in the jail"] = None
     if proof.ledger.missing:
         return manifest, proof, "the last run still missed what the host has", "run it with -v to see each miss"
     reason = f"it {ended_words(learned.outcome)} while it was learned, but {ended(proof.outcome)} in its jail"
@@ -199,7 +215,7 @@ def _prove(
 
 def _with_names(
     work: Learner, learned: Learned, stage: Staging, jail: str, keep: Keep, former: Manifest | None,
-    manifest: Manifest, proof: Proof,
+    manifest: Manifest, proof: Proof, accounts: set[str],
 ) -> tuple[Manifest, Proof]:
     """The output changed and names that were listed are not in the jail: try whether they are the reason."""
     text = learned.outcome.output + learned.outcome.exercise_output
@@ -208,7 +224,7 @@ def _with_names(
         directory for directory in learned.listed
         if any(_says(text, name) and not _says(now, name) for name in _unused_names(work, manifest, directory))
     ]
-    fuller = _manifest(work, learned, jail, keep, printed or list(learned.listed), former)
+    fuller = _manifest(work, learned, jail, keep, printed or list(learned.listed), former, accounts)
     _build(work, fuller, stage)
     again = _verify_run(work, fuller, stage)
     if not _differs(learned.outcome, again.outcome) and not again.ledger.missing:
@@ -216,6 +232,15 @@ def _with_names(
         return same_in_both(fuller, again.ledger), again
     _build(work, manifest, stage)
     return manifest, proof
+
+
+def _printed_accounts(work: Learner, first: Outcome, second: Outcome, manifest: Manifest) -> set[str]:
+    """Accounts that the learning run printed and the proving run did not: looked up by number, and left out."""
+    if manifest.accounts.everything or not _differs(first, second):
+        return set()
+    before, after = (words_of(run.output + run.exercise_output) for run in (first, second))
+    left_out = account_names(work.host) - {*manifest.accounts.users, *manifest.accounts.groups}
+    return left_out & (before - after)
 
 
 def _unused_names(work: Learner, manifest: Manifest, directory: str) -> list[str]:
@@ -228,17 +253,25 @@ def _says(text: bytes, name: str) -> bool:
 
 
 def _differs(first: Outcome, second: Outcome) -> bool:
-    return (first.output, first.exercise_output) != (second.output, second.exercise_output)
+    """Whether two runs said something else; the order of lines does not count, as that of a directory is no promise."""
+    return any(
+        sorted(one.splitlines()) != sorted(other.splitlines())
+        for one, other in ((first.output, second.output), (first.exercise_output, second.exercise_output))
+    )
 
 
 def _manifest(
-    work: Learner, learned: Learned, jail: str, keep: Keep, named: list[str], former: Manifest | None
+    work: Learner, learned: Learned, jail: str, keep: Keep, named: list[str], former: Manifest | None,
+    accounts: Iterable[str] = (),
 ) -> Manifest:
     options = work.options
     command = Command(
         argv=(work.program, *options.argv[1:]),
         directory=options.directory,
         user=options.user,
+        uid=work.user.uid,
+        gid=work.user.gid,
+        groups=work.user.groups,
         environment=tuple(sorted(key for key, _ in options.environment)),
         exercises=options.exercises,
         ready=options.ready,
@@ -248,7 +281,7 @@ def _manifest(
     )
     shape = Shape(
         command, jail, tuple(learned.mounts), keep, frozenset((work.user.uid,)),
-        frozenset((work.user.gid, *work.user.groups)),
+        frozenset((work.user.gid, *work.user.groups)), frozenset(accounts),
     )
     entries = names_of(work.host, named, learned.ledger.entries) if named else []
     manifest = assemble(work.host, learned.ledger, learned.outcome, shape, entries)

@@ -23,6 +23,9 @@ def why_not(outcome: Outcome, ledger: Ledger, options: TrialOptions) -> tuple[st
         return f"{reason}; the policy denied {paths[0]} ({denied[paths[0]].reason})", f"--allow {paths[0]} lets it in"
     if outcome.hint:
         return reason, outcome.hint
+    relative = [word for word in options.argv[1:] if not word.startswith(("/", "-")) and os.path.exists(word)]
+    if relative and options.directory == "/":
+        return reason, f"it starts in /, where {relative[0]} is another path: give full paths, or --chdir DIR"
     if not outcome.failure:
         return reason, f"if that is right for this program, say --expect {_status(outcome)}"
     return reason, "see its output below, or call it with -v to see each miss"

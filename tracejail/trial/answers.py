@@ -58,6 +58,7 @@ class Answers:
     known: set[_Key] = field(default_factory=set)    # calls that succeeded: their next exit is not waited for
     touched: set[_Key] = field(default_factory=set)
     unreachable: dict[str, None] = field(default_factory=dict)  # addresses that the private network has no way to
+    retried: dict[int, tuple[str, str]] = field(default_factory=dict)   # thread -> the path of its last second try
     answered: int = 0
 
     def enter(self, record: SyscallRecord) -> bool:
@@ -68,7 +69,9 @@ class Answers:
         for argument in record.arguments:
             if argument.want is Want.LIST:
                 self._list(record, argument)
-            elif argument.want is not Want.REMOVE:
+            elif argument.want is Want.REMOVE:
+                wanted = True
+            else:
                 wanted |= self._enter_path(record, argument)
         return wanted
 
@@ -146,6 +149,8 @@ class Answers:
         return Answer.RETRY if retry else Answer.LEAVE
 
     def _succeeded(self, record: SyscallRecord) -> None:
+        if record.syscall in _CHANGES and record.result == 0:
+            self._changed(record)
         for argument in record.arguments:
             looks = record.syscall in LOOKS
             key = (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
@@ -157,11 +162,28 @@ class Answers:
             elif argument.want is Want.CREATE and self.manner is Manner.COLLECT:
                 self._touch(record, argument)
 
+    def _changed(self, record: SyscallRecord) -> None:
+        """What the target took away is not brought back: on the host it would be gone as well."""
+        self.known.clear()
+        removed = self.supply.removed
+        gone = record.arguments[:1] if record.syscall.startswith(("rename", "unlink", "rmdir")) else ()
+        for argument in gone:
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, follow=False, create=True)
+            if not found.trial:
+                removed.add(found.path)
+        for argument in record.arguments[1:]:
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, follow=False, create=True)
+            removed.discard(found.path)
+
     def _touch(self, record: SyscallRecord, argument: PathArgument) -> None:
         create = argument.want is Want.CREATE
         found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
         because = because_of(record, argument)
-        self._note(found, because, MissKind.CREATE if create else MissKind.ABSENT)
+        kind = MissKind.CREATE if create else MissKind.ABSENT
+        self._note(found, because, kind)
+        if found.path in self.supply.saved:
+            self.supply.saved.discard(found.path)
+            self._heard(Miss(kind, because, argument, record.flags, record.process))
         if argument.want is Want.EXECUTE:
             self.supply.interpreters(found.path, argument.root, argument.base, because, bring=False)
 
@@ -190,7 +212,19 @@ class Answers:
         if argument.want is Want.SOCKET:
             # Another program of the trial may have made the socket; or nobody listens behind it.
             self._heard(miss)
-        return False
+            return False
+        return self._came_meanwhile(record, argument)
+
+    def _came_meanwhile(self, record: SyscallRecord, argument: PathArgument) -> bool:
+        """It is there by now: brought for another thread between this call's failure and its stop. Once more, but not
+        twice: a call may fail on what is there for reasons of its own."""
+        key = (argument.base, argument.spelled)
+        again = record.result == -errno.ENOENT and self.retried.get(record.thread) != key
+        if self.manner is not Manner.LEARN or not again:
+            self.retried.pop(record.thread, None)
+            return False
+        self.retried[record.thread] = key
+        return True
 
     def _answer(self, miss: Miss, found: Walk) -> bool:
         """Bring what a walk lacks, or say why not; whether the call is to be made again."""
@@ -205,7 +239,7 @@ class Answers:
             path = next(hop.path for hop in found.hops if hop.missing)
             if path not in ledger.missing:
                 ledger.missing[path] = PathNote(path, miss.kind.value, miss.because)
-            ledger.pending.append(miss)
+            ledger.pending.append((miss, found))
             return False
         brought = self.supply.bring(found)
         self._note(found, miss.because, miss.kind)
@@ -216,12 +250,13 @@ class Answers:
         kind = Miss(MissKind.INTERPRETER, miss.because, argument, miss.flags, miss.process)
         bring = self.manner is Manner.LEARN
         brought = self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring)
-        if brought or not bring:
-            self._heard(kind)
+        if bring and not brought:
+            return self._came_meanwhile(record, argument)
+        self._heard(kind)
         if not bring:
             ledger = self.supply.ledger
             ledger.missing.setdefault(found.path, PathNote(found.path, MissKind.INTERPRETER.value, miss.because))
-            ledger.pending.append(kind)
+            ledger.pending.append((kind, found))
         return brought
 
     def _refused(self, refusal: Refusal, because: Because) -> None:
@@ -241,24 +276,18 @@ class Answers:
         self.heard(self.supply.ledger.line(miss))
 
     def bring_pending(self) -> int:
-        """After a COLLECT or VERIFY run: bring what was collected, in its order; how much came."""
+        """After a COLLECT or VERIFY run: note what was collected, in its order, for the next tree; how much it is. The
+        tree of the run is not asked: what the target made in it itself is not what the host has."""
+        self.supply.on_paper = True
         pending, self.supply.ledger.pending = self.supply.ledger.pending, []
-        manner, self.manner = self.manner, Manner.LEARN
         came = 0
-        for miss in pending:
-            argument = miss.argument
-            over = _holds_content(miss.flags) or miss.because.syscall in _MAKES_DIRECTORY
-            create = argument.want is Want.CREATE and not over
-            found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
+        for miss, found in pending:
             if miss.kind is MissKind.INTERPRETER:
-                came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True)
-            elif found.place is not Place.ABSENT and not self.supply.refusal(found):
+                argument = miss.argument
+                came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring=True)
+            else:
                 came += self.supply.bring(found)
                 self._note(found, miss.because, miss.kind)
-                if argument.want is Want.EXECUTE:
-                    while self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True):
-                        came += 1
-        self.manner = manner
         return came
 
 

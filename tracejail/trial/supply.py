@@ -74,6 +74,9 @@ class Supply:
     shown: set[str] = field(default_factory=set)           # by a listing, and nobody has used it yet
     listed: dict[str, int] = field(default_factory=dict)   # the same, once it has been read
     stocked: dict[str, int] = field(default_factory=dict)  # directory -> how many names it was given
+    removed: set[str] = field(default_factory=set)         # by the target itself: gone for it, whatever the host has
+    on_paper: bool = False   # after the run: what is brought is noted for the next tree, and the used one is not asked
+    saved: set[str] = field(default_factory=set)           # brought before they were missed, to save rounds
     inodes: dict[tuple[int, int], str] = field(default_factory=dict)
     warnings: dict[str, None] = field(default_factory=dict)
     say: Callable[[str], None] = lambda _: None
@@ -85,14 +88,24 @@ class Supply:
         return walk(root, base, spelled, follow, create, self._in_trial, self._on_host)
 
     def _in_trial(self, path: str) -> Found | None:
+        if self.on_paper:
+            entry = self.supplied.get(path)
+            return Found(entry.type, entry.target) if entry else None
         seen = jail_tree.look(self.tree, path)
         return Found(seen.type, seen.target, seen.foreign) if seen else None
 
     def _on_host(self, path: str) -> Found | None:
-        if self._excluded(path):
+        if self._excluded(path) or (self.removed and self._was_removed(path)):
             return None
         node = inspect(self.host, JailPath(path))
         return Found(node.type, node.target) if node else None
+
+    def _was_removed(self, path: str) -> bool:
+        while path != "/":
+            if path in self.removed:
+                return True
+            path = path.rpartition("/")[0] or "/"
+        return False
 
     def _excluded(self, path: str) -> bool:
         return any(fnmatch.fnmatchcase(path, glob) for glob in self.rules.excludes)
@@ -149,6 +162,8 @@ class Supply:
     def _bring_one(self, node: HostNode) -> bool:
         path = node.path
         entry = self._bare(node)
+        if self.on_paper:
+            return self.supplied.setdefault(path, entry) is entry
         attributes = self._attributes(node, entry)
         try:
             match node.type:
@@ -250,7 +265,11 @@ class Supply:
         return False
 
     def _interpreter_of(self, program: str) -> tuple[str, Origin]:
-        fd = jail_tree.open_file(self.tree, program)
+        if self.on_paper:
+            node = inspect(self.host, JailPath(program))
+            fd = open_source(self.host, node.path) if node and node.type is EntryType.FILE else None
+        else:
+            fd = jail_tree.open_file(self.tree, program)
         if fd is None:
             return "", Origin.MISS
         try:

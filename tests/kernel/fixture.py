@@ -1,0 +1,113 @@
+"""A fixture: a tiny program of one trap, its header, and how it is built and its host tree prepared.
+
+The header is the comment at the top of the source: a sentence on the trap, then lines `KEY: VALUE`:
+`build` (compiler flags), `host` (a shell command run in the base directory), `learn` (options of learn), `status`
+(learn's exit status), `host-status` (the program's own on the host), `ignore` (a regular expression for paths that depend
+on the loader's version), `restart: differs` (and why).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+DIRECTORY = Path(__file__).resolve().parents[2] / "fixtures"
+_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart): (.*)")
+_INTERPRETERS = {".py": "/usr/bin/python3", ".sh": "/bin/sh"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """What the header says."""
+
+    source: Path
+    trap: str
+    build: tuple[str, ...] = ()
+    host: tuple[str, ...] = ()
+    learn: tuple[str, ...] = ()
+    status: int = 0
+    host_status: int = 0
+    restart_differs: str = ""
+    ignore: str = ""
+
+
+def read(source: Path) -> Fixture:
+    """The fixture of a source file. Raises ValueError for a header that says nothing of the trap."""
+    keys: dict[str, list[str]] = {}
+    trap = ""
+    for line in source.read_text().splitlines():
+        if line.startswith("#!"):
+            continue
+        if not line.startswith(("// ", "# ")):
+            break
+        found = _KEY.fullmatch(line)
+        if found:
+            keys.setdefault(found[1], []).append(found[2])
+        elif not keys:
+            trap += line.lstrip("/# ") + " "
+    if not trap:
+        raise ValueError(f"{source}: the header says nothing of the trap")
+    words = {key: shlex.split(" ".join(keys.get(key, []))) for key in ("build", "learn")}
+    differs = " ".join(keys.get("restart", []))
+    if differs and not re.fullmatch(r"differs[:,] .+", differs):
+        raise ValueError(f"{source}: restart: differs, and the reason")
+    return Fixture(
+        source=source,
+        trap=trap.strip(),
+        build=tuple(words["build"]),
+        host=tuple(keys.get("host", [])),
+        learn=tuple(words["learn"]),
+        status=int(keys.get("status", ["0"])[0]),
+        host_status=int(keys.get("host-status", ["0"])[0]),
+        restart_differs=differs,
+        ignore="|".join(keys.get("ignore", [])),
+    )
+
+
+def all_fixtures() -> list[Fixture]:
+    """All of them, by name."""
+    sources = [path for path in DIRECTORY.iterdir() if path.suffix in (".c", *_INTERPRETERS)]
+    return [read(path) for path in sorted(sources)]
+
+
+def build(fixture: Fixture, directory: Path) -> list[str]:
+    """Build a fixture; gives its command, to which the base directory is to be added."""
+    suffix = fixture.source.suffix
+    if suffix == ".c":
+        program = directory / fixture.source.stem
+        options = ["-O1", "-Wall", "-I", str(DIRECTORY), "-o", str(program)]
+        subprocess.run(["gcc", *options, str(fixture.source), *fixture.build], check=True)
+        return [str(program)]
+    program = directory / fixture.source.name
+    shutil.copy(fixture.source, program)
+    return [_INTERPRETERS[suffix], str(program)]
+
+
+def prepare(fixture: Fixture, base: Path) -> None:
+    """Make the base directory anew, with what the fixture wants of the host in it."""
+    if base.exists():
+        subprocess.run(["rm", "-rf", "--", base], check=True)  # deeper than the recursion of shutil.rmtree
+    base.mkdir()
+    for command in fixture.host:
+        subprocess.run(["bash", "-euc", "umask 022; " + command], cwd=base, check=True, stdin=subprocess.DEVNULL)
+
+
+def is_own(fixture: Fixture, line: str, base: Path) -> bool:
+    """Whether a miss line is of the fixture and not of the loader or an interpreter: it names a path beneath the base
+    directory, a relative one, or one beneath a root of the fixture's own (these are all named /fx-...)."""
+    path = line.split(" ", 2)[2]
+    if fixture.ignore and re.fullmatch(fixture.ignore, path):
+        return False
+    return os.fspath(base) in path or not path.startswith(("/", "~")) or path.startswith("/fx-")
+
+
+def plain(line: str) -> str:
+    """A miss line in printable ASCII, as the fixtures state it."""
+    escaped = {ord("\n"): "\\n", ord("\\"): "\\\\"}
+    text = line.translate(escaped)
+    return "".join(f"\\x{byte:02x}" if byte > 126 else chr(byte) for byte in os.fsencode(text))

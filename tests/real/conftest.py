@@ -1,0 +1,47 @@
+"""A site per test: removed afterwards, with nothing left in it that is mounted or alive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from real import Site
+
+
+def _processes_in(top: str) -> list[str]:
+    """Processes whose root, directory or program is beneath `top`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        for link in ("root", "cwd", "exe"):
+            try:
+                target = os.readlink(process / link)
+            except OSError:
+                continue
+            if target.startswith(top + "/"):
+                found.append(f"{process.name} {link} {target}")
+    return found
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    assert os.geteuid() == 0, "these tests need root"
+    top = tempfile.mkdtemp(prefix="tracejail-real-")
+    os.chmod(top, 0o755)
+    try:
+        made = Site(Path(top))
+        made.fresh(None)
+        yield made
+        left = _processes_in(top)
+        mounts = [line for line in Path("/proc/self/mounts").read_text("utf-8").splitlines() if top in line]
+        strays = sorted(name for name in os.listdir(top) if name.startswith("."))
+        assert (left, mounts, strays) == ([], [], [])
+    finally:
+        shutil.rmtree(top)
