@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +14,7 @@ _LARGEST = 16 << 20  # bytes
 _LARGEST_TEXT = 1 << 20  # bytes
 _WORD = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _STRING_END = re.compile(rb"(?<![A-Za-z0-9_.-])([A-Za-z0-9_][A-Za-z0-9_.-]*)(?=\0)")
+_ID_DIGITS = 10  # of the largest id, 2^32 - 1
 _PLACEHOLDERS = (b"", b"x", b"*", b"!")
 
 
@@ -20,8 +22,12 @@ def _lines(text: bytes, fields: int) -> Iterator[list[bytes]]:
     for line in text.splitlines():
         parts = line.split(b":")
         # NIS compat lines and comments name no account of this file.
-        if len(parts) >= fields and parts[0] and parts[0][:1] not in b"+-#" and parts[2].isdigit():
+        if len(parts) >= fields and parts[0] and parts[0][:1] not in b"+-#" and _is_id(parts[2]):
             yield parts
+
+
+def _is_id(word: bytes) -> bool:
+    return word.isdigit() and len(word) <= _ID_DIGITS
 
 
 def _passwd(host: HostRoot) -> list[list[bytes]]:
@@ -35,7 +41,7 @@ def _group(host: HostRoot) -> list[list[bytes]]:
 def find_user(host: HostRoot, name: str) -> tuple[int, int, tuple[int, ...]] | None:
     """(uid, gid, all groups) of a user of the host root, as initgroups(3) would set them; None if unknown."""
     for parts in _passwd(host):
-        if parts[0] == name.encode():
+        if parts[0] == os.fsencode(name) and _is_id(parts[3]):
             gid = int(parts[3])
             others = {int(row[2]) for row in _group(host) if parts[0] in row[3].split(b",")}
             return int(parts[2]), gid, tuple(sorted(others | {gid}))
@@ -47,7 +53,7 @@ def accounts_for(host: HostRoot, users: Iterable[int], groups: Iterable[int], na
     uids, gids, words = set(users), set(groups), {name.encode("utf-8", "surrogateescape") for name in names}
     kept = [parts for parts in _passwd(host) if int(parts[2]) in uids or parts[0] in words]
     user_names = {parts[0] for parts in kept}
-    gids |= {int(parts[3]) for parts in kept if parts[3].isdigit()}
+    gids |= {int(parts[3]) for parts in kept if _is_id(parts[3])}
     group_names = {
         parts[0]
         for parts in _group(host)

@@ -9,22 +9,12 @@ from dataclasses import dataclass, field
 
 from tracejail.model import EntryType, JailPath
 
+from .directories import default_directories, is_musl, is_part_of_musl, library_words, musl_directories, platform_word
 from .elf import ElfFacts, read_elf
-from .host import HostRoot, inspect, names, open_source, read_start
+from .host import HostRoot, inspect, open_source, read_start
 from .loader import read_cache
 from .scripts import interpreter_argument, interpreter_line
 
-# Debian's multiarch directories by machine, then the loader's own (ld.so(8), "Description", last step).
-_TRIPLETS = {
-    ("x86-64", 64): "x86_64-linux-gnu",
-    ("x86-64", 32): "x86_64-linux-gnux32",
-    ("i386", 32): "i386-linux-gnu",
-    ("aarch64", 64): "aarch64-linux-gnu",
-    ("arm", 32): "arm-linux-gnueabihf",
-    ("riscv", 64): "riscv64-linux-gnu",
-    ("powerpc64", 64): "powerpc64le-linux-gnu",
-    ("s390", 64): "s390x-linux-gnu",
-}
 _SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -44,78 +34,137 @@ Follow = Callable[[str], tuple[str, list[str]] | None]
 
 
 @dataclass(slots=True)
+class _Image:
+    """One program and its libraries: a loader looks for no name twice, wherever the second one would be found."""
+
+    interpreter: str = ""
+    loaded: set[str] = field(default_factory=set)   # names asked for, and sonames
+    files: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A file to be read: its real path, the path that it was loaded by ($ORIGIN is that one's directory), the search
+    path that it inherits, and the image that it is part of."""
+
+    path: str
+    loaded_as: str
+    inherited: tuple[str, ...]
+    image: _Image
+
+
+@dataclass(slots=True)
 class _Closure:
     host: HostRoot
     follow: Follow
     cache: dict[str, list[str]]
     rows: dict[tuple[str, str], Dependency] = field(default_factory=dict)
-    pending: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)  # real path, inherited RPATH
-    done: set[str] = field(default_factory=set)
+    pending: list[_Step] = field(default_factory=list)
+    programs: set[str] = field(default_factory=set)
+    facts: dict[str, ElfFacts | None] = field(default_factory=dict)
 
-    def add(self, path: str, needed_by: str, how: str, inherited: tuple[str, ...] = ()) -> bool:
-        """Note a path with its links, and read it later; false if it is not there."""
+    def note(self, path: str, needed_by: str, how: str) -> str | None:
+        """Note a path with its links; its real path, None if it is not there."""
         place = self.follow(path)
         if place is None:
-            return False
+            return None
         real, links = place
         for link in links:
             self.rows.setdefault((link, "symlink"), Dependency(link, needed_by, "symlink"))
         self.rows.setdefault((real, how), Dependency(real, needed_by, how))
-        if real not in self.done:
-            self.done.add(real)
-            self.pending.append((real, inherited))
+        return real
+
+    def start(self, path: str, needed_by: str, how: str) -> bool:
+        """Note a program, and read it later; false if it is not there."""
+        real = self.note(path, needed_by, how)
+        if real is not None and real not in self.programs:
+            self.programs.add(real)
+            self.pending.append(_Step(real, real, (), _Image()))
+        return real is not None
+
+    def _load(self, path: str, needed_by: str, how: str, inherited: tuple[str, ...], image: _Image) -> bool:
+        real = self.note(path, needed_by, how)
+        if real is None:
+            return False
+        facts = self.read_facts(real)
+        if facts is not None and facts.soname:
+            image.loaded.add(facts.soname)
+        if real not in image.files:
+            image.files.add(real)
+            self.pending.append(_Step(real, path, inherited, image))
         return True
 
     def lost(self, name: str, needed_by: str, how: str, searched: list[str]) -> None:
         self.rows.setdefault((name, how), Dependency(name, needed_by, how, False, tuple(searched)))
 
-    def read(self, path: str, inherited: tuple[str, ...]) -> None:
-        start = read_start(self.host, JailPath(path), 256)
+    def read_facts(self, path: str) -> ElfFacts | None:
+        if path not in self.facts:
+            self.facts[path] = None
+            node = inspect(self.host, JailPath(path))
+            if node is not None and node.type is EntryType.FILE and not node.virtual:
+                with os.fdopen(open_source(self.host, JailPath(path)), "rb") as stream:
+                    self.facts[path] = read_elf(stream)
+        return self.facts[path]
+
+    def read(self, step: _Step) -> None:
+        start = read_start(self.host, JailPath(step.path), 256)
         script = interpreter_line(start)
         if script is not None:
-            self._script(path, script, interpreter_argument(start))
+            self._script(step.path, script, interpreter_argument(start))
             return
-        node = inspect(self.host, JailPath(path))
-        if not start.startswith(b"\x7fELF") or node is None or node.type is not EntryType.FILE:
-            return
-        with os.fdopen(open_source(self.host, JailPath(path)), "rb") as stream:
-            facts = read_elf(stream)
+        facts = self.read_facts(step.path) if start.startswith(b"\x7fELF") else None
         if facts is None:
             return
-        if facts.interpreter and not self.add(facts.interpreter, path, "elf-interpreter"):
-            self.lost(facts.interpreter, path, "elf-interpreter", [facts.interpreter])
-        # DT_RPATH of a loading file counts for what it loads, unless there is DT_RUNPATH (ld.so(8)).
-        own = () if facts.runpath else tuple(_expand(facts.rpath, path, facts))
+        image = step.image
+        if facts.interpreter and not image.interpreter:
+            image.interpreter = facts.interpreter
+            if not self._load(facts.interpreter, step.path, "elf-interpreter", (), image):
+                self.lost(facts.interpreter, step.path, "elf-interpreter", [facts.interpreter])
+        musl = is_musl(facts, image.interpreter)
+        rpath = tuple(_expand(facts.rpath, step.loaded_as, facts))
+        runpath = tuple(_expand(facts.runpath, step.loaded_as, facts))
+        if musl:
+            # musl lets both kinds count for all that a file brings (load_library in ldso/dynlink.c).
+            handed_on = (*(runpath or rpath), *step.inherited)
+            directories = [*handed_on, *musl_directories(self.host, image.interpreter)]
+            searches = [(directories, False)]
+        else:
+            # DT_RPATH, also of those above, unless this file has DT_RUNPATH, which is for its own needs alone (ld.so(8)).
+            handed_on = (*(() if runpath else rpath), *step.inherited)
+            searches = [(list(runpath or handed_on), True), (default_directories(facts), False)]
         for name in facts.needed:
-            self._library(name, path, facts, own + inherited)
+            if name not in image.loaded and not (musl and is_part_of_musl(name)):
+                image.loaded.add(name)
+                self._library(name, step, facts, searches, handed_on)
 
     def _script(self, path: str, interpreter: str, argument: str) -> None:
-        if not self.add(interpreter, path, "script-interpreter"):
+        if not self.start(interpreter, path, "script-interpreter"):
             self.lost(interpreter, path, "script-interpreter", [interpreter])
             return
         if os.path.basename(interpreter) == "env":
             words = [word for word in argument.split() if not word.startswith("-") and "=" not in word]
-            if words and "/" not in words[0]:
-                tried = [f"{directory}/{words[0]}" for directory in _SEARCH_PATH]
-                if not any(self.add(candidate, path, "script-interpreter") for candidate in tried):
-                    self.lost(words[0], path, "script-interpreter", tried)
+            if words and "/" in words[0]:
+                tried = [words[0]]
+            else:
+                tried = [f"{directory}/{word}" for word in words[:1] for directory in _SEARCH_PATH]
+            if tried and not any(self.start(candidate, path, "script-interpreter") for candidate in tried):
+                self.lost(words[0], path, "script-interpreter", tried)
 
-    def _library(self, name: str, needed_by: str, facts: ElfFacts, rpath: tuple[str, ...]) -> None:
+    def _library(
+        self, name: str, step: _Step, facts: ElfFacts, searches: list[tuple[list[str], bool]], handed_on: tuple[str, ...]
+    ) -> None:
+        """Look for a library; `searches` are directories, each list with whether the cache is asked after it."""
+        candidates: list[str] = []
         if "/" in name:
-            candidates = _expand((name,), needed_by, facts)
+            candidates = _expand((name,), step.loaded_as, facts)
         else:
-            triplet = _TRIPLETS.get((facts.machine, facts.bits), "")
-            wide = ["/lib64", "/usr/lib64"] if facts.bits == 64 else ["/lib32", "/usr/lib32"]
-            multiarch = [f"/lib/{triplet}", f"/usr/lib/{triplet}"] if triplet else []
-            directories = [*rpath, *_expand(facts.runpath, needed_by, facts)]
-            late = [*multiarch, *wide, "/lib", "/usr/lib", *_musl_directories(self.host, facts)]
-            candidates = [f"{directory}/{name}" for directory in directories]
-            candidates += self.cache.get(name, [])
-            candidates += [f"{directory}/{name}" for directory in late]
+            for directories, cached in searches:
+                candidates += [f"{directory}/{name}" for directory in directories]
+                candidates += self.cache.get(name, []) if cached else []
         for candidate in candidates:
-            if self._fits(candidate, facts) and self.add(candidate, needed_by, "elf-needed", rpath):
+            if self._fits(candidate, facts) and self._load(candidate, step.path, "elf-needed", handed_on, step.image):
                 return
-        self.lost(name, needed_by, "elf-needed", candidates)
+        self.lost(name, step.path, "elf-needed", candidates)
 
     def _fits(self, candidate: str, facts: ElfFacts) -> bool:
         """Whether a library is of the program's class and machine: the loader passes over others."""
@@ -130,42 +179,32 @@ class _Closure:
 
 def _expand(paths: tuple[str, ...], of: str, facts: ElfFacts) -> list[str]:
     origin = os.path.dirname(of)
-    library = "lib64" if facts.bits == 64 else "lib"
-    triplet = _TRIPLETS.get((facts.machine, facts.bits))
     done = []
     for path in paths:
         # $LIB is the multiarch directory on Debian and lib64 elsewhere; both may be there.
-        for lib in (f"lib/{triplet}", library) if triplet and "LIB" in path else (library,):
+        for lib in library_words(facts) if "LIB" in path else ("",):
             text = path
-            for word, value in (("ORIGIN", origin), ("LIB", lib), ("PLATFORM", facts.machine.replace("-", "_"))):
+            for word, value in (("ORIGIN", origin), ("LIB", lib), ("PLATFORM", platform_word(facts))):
                 text = text.replace("${" + word + "}", value).replace("$" + word, value)
+            # `..` stays: after a symlink it is not the name before it that it takes away.
             if text.startswith("/"):
-                done.append(os.path.normpath(text))
+                done.append(text)
     return done
-
-
-def _musl_directories(host: HostRoot, facts: ElfFacts) -> list[str]:
-    if "musl" not in facts.interpreter and not facts.needed:
-        return []
-    found = []
-    for name in names(host, JailPath("/etc")) if inspect(host, JailPath("/etc")) else []:
-        if name.startswith("ld-musl-") and name.endswith(".path"):
-            text = read_start(host, JailPath(f"/etc/{name}"), 65536).decode("utf-8", "replace")
-            found += [word for word in text.replace(":", "\n").split() if word.startswith("/")]
-    return found
 
 
 def closure(host: HostRoot, paths: list[str], follow: Follow) -> list[Dependency]:
     """All that `paths` need, breadth first, those that are not found too. Raises InputOutputError."""
     cache: dict[str, list[str]] = {}
-    for row in read_cache(read_start(host, JailPath("/etc/ld.so.cache"), 64 << 20)):
+    rows = read_cache(read_start(host, JailPath("/etc/ld.so.cache"), 64 << 20))
+    # Which processor the root will run on is not known: the libraries for any processor come first.
+    for row in sorted(rows, key=lambda row: row.hwcap != 0):
         cache.setdefault(row.soname, []).append(row.path)
     work = _Closure(host, follow, cache)
     for path in paths:
-        if not work.add(path, "", "program"):
+        if not work.start(path, "", "program"):
             work.lost(path, "", "program", [path])
     position = 0
     while position < len(work.pending):
-        work.read(*work.pending[position])
+        work.read(work.pending[position])
         position += 1
     return list(work.rows.values())

@@ -31,6 +31,7 @@ class ElfFacts:
     rpath: tuple[str, ...]
     runpath: tuple[str, ...]
     code: int | None = None   # e_machine as a number
+    is_dynamic: bool = False  # it has a dynamic section, so a loader looks at it (a static-pie too: see `interpreter`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,13 @@ def read_elf(stream: BinaryIO) -> ElfFacts | None:
     try:
         file = ELFFile(stream)
         interpreter, needed, soname, rpath, runpath = "", [], "", (), ()
+        dynamic = False
         segment: Any
         for segment in file.iter_segments():
             if segment["p_type"] == "PT_INTERP":
                 interpreter = segment.get_interp_name()
             elif isinstance(segment, DynamicSegment):
+                dynamic = True
                 tag: Any
                 for tag in segment.iter_tags():
                     match tag.entry.d_tag:
@@ -103,6 +106,6 @@ def read_elf(stream: BinaryIO) -> ElfFacts | None:
         machine = _MACHINES.get(file["e_machine"], str(file["e_machine"]))
         stream.seek(18)
         code = int.from_bytes(stream.read(2), "little" if file.little_endian else "big")
-        return ElfFacts(machine, file.elfclass, interpreter, tuple(needed), soname, rpath, runpath, code)
+        return ElfFacts(machine, file.elfclass, interpreter, tuple(needed), soname, rpath, runpath, code, dynamic)
     except Exception:  # a hostile file makes the parser raise anything; it is then no file that a loader takes
         return None

@@ -84,6 +84,13 @@ def _failure(path: str, error: OSError) -> InputOutputError:
     return InputOutputError(f"{path}: {os.strerror(error.errno or 0)} on the host", "see whether root can read it there")
 
 
+def _virtual(host: HostRoot, fd: int, status: os.stat_result) -> str:
+    virtual = host.types.get(status.st_dev)
+    if virtual is None:
+        virtual = host.types[status.st_dev] = _VIRTUAL.get(type_of(fd), "")
+    return virtual
+
+
 def inspect(host: HostRoot, path: JailPath) -> HostNode | None:
     """What the host has at `path`, the last name not followed; None if nothing. Raises InputOutputError."""
     fd = _open(host, path)
@@ -92,9 +99,7 @@ def inspect(host: HostRoot, path: JailPath) -> HostNode | None:
     try:
         status = os.fstat(fd)
         kind = TYPES[stat.S_IFMT(status.st_mode)]
-        virtual = host.types.get(status.st_dev)
-        if virtual is None:
-            virtual = host.types[status.st_dev] = _VIRTUAL.get(type_of(fd), "")
+        virtual = _virtual(host, fd, status)
         is_device = kind in (EntryType.CHARACTER, EntryType.BLOCK)
         return HostNode(
             path=path,
@@ -116,13 +121,17 @@ def inspect(host: HostRoot, path: JailPath) -> HostNode | None:
 
 def open_source(host: HostRoot, path: JailPath) -> int:
     """A descriptor to read a regular file. FIFOs, sockets and devices are looked at but never opened: reading one
-    may block or have effects. Raises InputOutputError."""
+    may block or have effects, as may one of a virtual file system (/proc/kmsg). Raises InputOutputError."""
     fd = _open(host, path)
     if fd is None:
         raise InputOutputError(f"{path}: it is no longer on the host", "try again")
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             raise InputOutputError(f"{path}: is not a regular file", "only regular files are copied")
+        virtual = _virtual(host, fd, status)
+        if virtual:
+            raise InputOutputError(f"{path}: is on a {virtual} file system", "mount that file system in the jail instead")
         return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise _failure(path, error) from None
@@ -131,13 +140,15 @@ def open_source(host: HostRoot, path: JailPath) -> int:
 
 
 def read_start(host: HostRoot, path: JailPath, limit: int) -> bytes:
-    """At most `limit` bytes from the start of a regular file, its links followed; b"" where that can't be had."""
+    """At most `limit` bytes from the start of a regular file, its links followed; b"" where that can't be had
+    and for an object of a virtual file system."""
     try:
         fd = openat2(host.fd, path, os.O_PATH | os.O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS)
     except OSError:
         return b""
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or _virtual(host, fd, status):
             return b""
         with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as stream:
             return stream.read(limit) or b""

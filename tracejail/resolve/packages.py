@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 
 from tracejail.model import JailPath
@@ -17,12 +18,13 @@ Owner = tuple[str, str]
 
 def owners(host: HostRoot, paths: Collection[str]) -> dict[str, Owner]:
     """(package, version) of those of `paths` that a package has; a host without a known data base gives none."""
-    wanted: dict[bytes, str] = {}
+    wanted = {os.fsencode(path): path for path in paths}
     for path in paths:
-        wanted[path.encode("utf-8", "surrogateescape")] = path
-        # On a merged /usr the real path is /usr/bin/ls, and the package may still say /bin/ls.
+        # On a merged /usr the real path is /usr/bin/ls, and the package may still say /bin/ls; or the other way round.
         if path.startswith("/usr/") and path[4:].startswith(_MERGED):
-            wanted.setdefault(path[4:].encode("utf-8", "surrogateescape"), path)
+            wanted.setdefault(os.fsencode(path[4:]), path)
+        elif path.startswith(_MERGED):
+            wanted.setdefault(b"/usr" + os.fsencode(path), path)
     return _dpkg(host, wanted) or _apk(host, wanted)
 
 
@@ -65,7 +67,7 @@ def _versions(status: bytes) -> Iterator[tuple[str, str]]:
     package = architecture = ""
     for line in status.split(b"\n"):
         if line.startswith(b"Package: "):
-            package = line[9:].decode("utf-8", "replace")
+            package, architecture = line[9:].decode("utf-8", "replace"), ""
         elif line.startswith(b"Architecture: "):
             architecture = line[14:].decode("utf-8", "replace")
         elif line.startswith(b"Version: "):

@@ -53,6 +53,8 @@ SECRETS = (
     ("/etc/ssh/ssh_host_*_key", "a private key of this host"),
     ("/etc/sudoers*", "who may become root"),
     ("*.keytab", "Kerberos keys"),
+    ("*.p12", "a key store"),
+    ("*.pfx", "a key store"),
     ("*/.ssh/*", "a user's SSH files"),
     ("*/.aws/*", "a user's cloud credentials"),
     ("*/.azure/*", "a user's cloud credentials"),
@@ -78,11 +80,20 @@ _NUMBER = re.compile(rb"^\s*\d{1,10}\s*(\n|$)")
 
 HARMLESS = (
     ("/etc/ld.so.preload", "a loader option that few hosts use"),
+    ("/etc/fstab", "a list of mounts that a container does without"),
     ("/etc/ld.so.nohwcap", "a loader option that few hosts use"),
     ("*/glibc-hwcaps/*", "libraries for other processors"),
-    ("*/tls/*", "the loader's old directories for other processors"),
-    ("*/haswell/*", "the loader's old directories for other processors"),
-    ("*/x86_64/*", "the loader's old directories for other processors"),
+    # Only libraries and the directories of libraries: a certificate in a directory `tls` is no harmless miss.
+    *(
+        (f"*/{name}{rest}", "the loader's old directories for other processors")
+        for name in ("tls", "haswell", "x86_64", "avx512_1", "i686", "sse2")
+        for rest in ("/*.so", "/*.so.*")
+    ),
+    *(
+        (f"{place}/{name}", "the loader's old directories for other processors")
+        for place in ("/lib*", "/usr/lib*", "/usr/local/lib*")
+        for name in ("tls", "haswell", "x86_64", "avx512_1", "i686", "sse2")
+    ),
     ("*/run/nscd/socket", "a cache daemon that few hosts run"),
     ("/usr/share/locale/*", "messages in another language"),
     ("/usr/lib/locale/*", "variants of the locale's name"),

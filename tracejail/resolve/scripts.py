@@ -1,33 +1,42 @@
-"""The `#!` line of a script, read as the kernel reads it."""
+"""The `#!` line of a script, read as the kernel reads it (load_script in fs/binfmt_script.c)."""
 
 from __future__ import annotations
 
-_BUFFER = 256  # BINPRM_BUF_SIZE, linux/binfmts.h
+import os
+import re
+
+_BUFFER = 256  # BINPRM_BUF_SIZE, linux/binfmts.h; a shorter file is followed by zeros
+_TERMINATOR = re.compile(rb"[ \t\0]")
 
 
 def interpreter_line(start: bytes) -> str | None:
-    """The interpreter that the first line names, as fs/binfmt_script.c parses it: within 256 bytes, blanks around it
-    left out, the rest of the line its one argument. None where the file is no script."""
-    import os
-
+    """The interpreter that the first line names, as it is spelled (it may be relative); None where the kernel takes
+    the file for no script (ENOEXEC). `start` is the beginning of the file, 256 bytes of it or more."""
     words = _words(start)
     return os.fsdecode(words[0]) if words else None
 
 
 def interpreter_argument(start: bytes) -> str:
     """What follows the interpreter on the first line, as one argument; "" for none."""
-    import os
-
     words = _words(start)
-    return os.fsdecode(words[1]) if words and len(words) > 1 else ""
+    return os.fsdecode(words[1]) if words else ""
 
 
-def _words(start: bytes) -> list[bytes] | None:
+def _words(start: bytes) -> tuple[bytes, bytes] | None:
     if not start.startswith(b"#!"):
         return None
-    line, newline, _ = start[2:_BUFFER].partition(b"\n")
-    stripped = line.strip(b" \t")
-    words = stripped.replace(b"\t", b" ").split(b" ", 1)
-    if not newline and len(start) >= _BUFFER and len(words) < 2:
-        return None  # cut within the interpreter's name: ENOEXEC
-    return [word.strip(b" \t") for word in words] if words[0] else None
+    buffer = start[:_BUFFER].ljust(_BUFFER, b"\0")
+    line, newline, _ = buffer[2:].partition(b"\n")
+    if not newline:
+        # A name that no blank or NUL ends may have been cut short: the kernel does not guess.
+        if not _TERMINATOR.search(line.lstrip(b" \t")):
+            return None
+        line = line[:-1]  # the last byte of the buffer is never part of a word
+    line = line.strip(b" \t")
+    end = _TERMINATOR.search(line)
+    name = line[: end.start()] if end else line
+    if not name:
+        return None
+    # A NUL ends the name and with it the line: what follows it is no argument.
+    rest = line[end.end():] if end and end.group() != b"\0" else b""
+    return name, rest.lstrip(b" \t").split(b"\0")[0]
