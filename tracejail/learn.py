@@ -73,6 +73,8 @@ def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | 
     if os.path.isdir(jail) and os.listdir(jail) and not options.replace:
         hint = "--replace makes it anew, --append adds to it, -j names another place"
         raise UsageError(f"{jail}: there is something already", hint)
+    if not os.path.isdir(os.path.dirname(manifest_path)):
+        raise InputOutputError(f"{os.path.dirname(manifest_path)}: no such directory", "make it, or name another with -m")
     if os.path.isdir(manifest_path):
         raise InputOutputError(f"{manifest_path}: is a directory", "name another file for the manifest with -m")
     return None
@@ -346,7 +348,7 @@ def _install(stage: Staging, jail: str, manifest: Manifest, manifest_path: str, 
         install(stage, "root", name, replace=there)
     except FileExistsError:
         raise InputOutputError(f"{jail}: it appeared while this run was on", "call it again with --replace") from None
-    write_manifest(manifest, manifest_path)
+    write_manifest(manifest, manifest_path, stage.fd)
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 from enum import Enum
@@ -48,21 +49,39 @@ def plain(value: object) -> object:
     return value
 
 
-def write_manifest(manifest: Manifest, path: str) -> None:
-    """Write a manifest whole or not at all, mode 0600. Raises InputOutputError."""
-    temporary = f"{path}.{os.getpid()}.part"
+def write_manifest(manifest: Manifest, path: str, scratch: int | None = None) -> None:
+    """Write a manifest whole or not at all, mode 0600. `scratch` is a directory where its first name may be, and be
+    left if the process is killed; without it, or on another file system, that is beside `path`.
+
+    Raises InputOutputError.
+    """
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as stream:
-                stream.write(dump(manifest))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        if scratch is not None:
+            with contextlib.suppress(_OtherFileSystem):
+                _write(manifest, path, "manifest", scratch)
+                return
+        _write(manifest, path, f"{path}.{os.getpid()}.part", None)
     except OSError as error:
         cause = os.strerror(error.errno or 0)
         raise InputOutputError(f"{path}: {cause}", "name another file for the manifest with -m") from None
+
+
+class _OtherFileSystem(Exception):
+    """A rename between two file systems (EXDEV)."""
+
+
+def _write(manifest: Manifest, path: str, first_name: str, directory: int | None) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(first_name, flags, 0o600, dir_fd=directory)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as stream:
+            stream.write(dump(manifest))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(first_name, path, src_dir_fd=directory)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(first_name, dir_fd=directory)
+        if error.errno == errno.EXDEV:
+            raise _OtherFileSystem from None
+        raise
