@@ -49,6 +49,7 @@ class Shape:
     accounts: Keep
     extra_users: frozenset[int]
     extra_groups: frozenset[int]
+    extra_names: frozenset[str] = frozenset()
 
 
 def host_identity(host: HostRoot) -> HostIdentity:
@@ -70,6 +71,7 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
     users = {0} | outcome.users | shape.extra_users | {entry.uid for entry in entries.values()}
     groups = {0} | outcome.groups | shape.extra_groups | {entry.gid for entry in entries.values()}
     words = {part for word in shape.command.argv[1:] for part in (word, *word.replace("@", ":").split(":"))}
+    words |= shape.extra_names
     accounts = Accounts(everything=True)
     if shape.accounts is not Keep.ALL:
         words |= _named(host, entries) if shape.accounts is Keep.NAMED else set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
@@ -19,6 +20,7 @@ from tracejail.jail.tree import open_tree
 from tracejail.learner import ESCALATION, Learner, Proof, learner, run_once, verify_in
 from tracejail.manifest import merge, read_manifest, write_manifest
 from tracejail.model import Accounts, Command, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
+from tracejail.resolve.accounts import account_names, words_of
 from tracejail.result import ended, result_of, why_not
 from tracejail.show import Show
 from tracejail.trial.answers import Answers, Manner
@@ -170,20 +172,25 @@ def _prove(
     options = work.options
     keep = Keep.ALL if options.accounts == "all" else Keep.USED
     widest = keep is Keep.ALL
+    names: set[str] = set()   # of accounts that its output shows
     all_names = list(learned.listed) if options.listing in ("names", "all") else []
     if not as_expected(learned.outcome, options.expect):
         manifest = _manifest(work, learned, jail, keep, all_names, former)
         _build(work, manifest, stage)
         return manifest, None, *why_not(learned.outcome, learned.ledger, options)
     for _ in range(options.max_rounds):
-        manifest = _manifest(work, learned, jail, keep, all_names, former)
+        manifest = _manifest(work, learned, jail, keep, all_names, former, names)
         _build(work, manifest, stage)
         proof = _verify_run(work, manifest, stage)
         manifest = same_in_both(manifest, proof.ledger)
         expected = as_expected(proof.outcome, options.expect)
         if expected and not proof.ledger.missing:
+            printed = _printed_accounts(work, learned.outcome, proof.outcome, manifest)
+            if printed - names:
+                names |= printed
+                continue
             if not all_names and _differs(learned.outcome, proof.outcome) and learned.listed:
-                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof)
+                manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof, names)
             if keep is not Keep.USED and options.accounts != "all":
                 work.notes[f"with fewer accounts it ended otherwise: the jail has {keep.value}"] = None
             return replace(manifest, clean=True), proof, "", ""
@@ -208,7 +215,7 @@ def _prove(
 
 def _with_names(
     work: Learner, learned: Learned, stage: Staging, jail: str, keep: Keep, former: Manifest | None,
-    manifest: Manifest, proof: Proof,
+    manifest: Manifest, proof: Proof, accounts: set[str],
 ) -> tuple[Manifest, Proof]:
     """The output changed and names that were listed are not in the jail: try whether they are the reason."""
     text = learned.outcome.output + learned.outcome.exercise_output
@@ -217,7 +224,7 @@ def _with_names(
         directory for directory in learned.listed
         if any(_says(text, name) and not _says(now, name) for name in _unused_names(work, manifest, directory))
     ]
-    fuller = _manifest(work, learned, jail, keep, printed or list(learned.listed), former)
+    fuller = _manifest(work, learned, jail, keep, printed or list(learned.listed), former, accounts)
     _build(work, fuller, stage)
     again = _verify_run(work, fuller, stage)
     if not _differs(learned.outcome, again.outcome) and not again.ledger.missing:
@@ -225,6 +232,15 @@ def _with_names(
         return same_in_both(fuller, again.ledger), again
     _build(work, manifest, stage)
     return manifest, proof
+
+
+def _printed_accounts(work: Learner, first: Outcome, second: Outcome, manifest: Manifest) -> set[str]:
+    """Accounts that the learning run printed and the proving run did not: looked up by number, and left out."""
+    if manifest.accounts.everything or not _differs(first, second):
+        return set()
+    before, after = (words_of(run.output + run.exercise_output) for run in (first, second))
+    left_out = account_names(work.host) - {*manifest.accounts.users, *manifest.accounts.groups}
+    return left_out & (before - after)
 
 
 def _unused_names(work: Learner, manifest: Manifest, directory: str) -> list[str]:
@@ -237,17 +253,25 @@ def _says(text: bytes, name: str) -> bool:
 
 
 def _differs(first: Outcome, second: Outcome) -> bool:
-    return (first.output, first.exercise_output) != (second.output, second.exercise_output)
+    """Whether two runs said something else; the order of lines does not count, as that of a directory is no promise."""
+    return any(
+        sorted(one.splitlines()) != sorted(other.splitlines())
+        for one, other in ((first.output, second.output), (first.exercise_output, second.exercise_output))
+    )
 
 
 def _manifest(
-    work: Learner, learned: Learned, jail: str, keep: Keep, named: list[str], former: Manifest | None
+    work: Learner, learned: Learned, jail: str, keep: Keep, named: list[str], former: Manifest | None,
+    accounts: Iterable[str] = (),
 ) -> Manifest:
     options = work.options
     command = Command(
         argv=(work.program, *options.argv[1:]),
         directory=options.directory,
         user=options.user,
+        uid=work.user.uid,
+        gid=work.user.gid,
+        groups=work.user.groups,
         environment=tuple(sorted(key for key, _ in options.environment)),
         exercises=options.exercises,
         ready=options.ready,
@@ -257,7 +281,7 @@ def _manifest(
     )
     shape = Shape(
         command, jail, tuple(learned.mounts), keep, frozenset((work.user.uid,)),
-        frozenset((work.user.gid, *work.user.groups)),
+        frozenset((work.user.gid, *work.user.groups)), frozenset(accounts),
     )
     entries = names_of(work.host, named, learned.ledger.entries) if named else []
     manifest = assemble(work.host, learned.ledger, learned.outcome, shape, entries)

@@ -5,6 +5,7 @@ Path names are `str` decoded with surrogateescape (os.fsdecode), so that any byt
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NewType
@@ -47,6 +48,18 @@ class EntryType(Enum):
     BLOCK = "block"
     FIFO = "fifo"
     SOCKET = "socket"
+
+
+# From the format bits of a mode, inode(7).
+TYPES = {
+    stat.S_IFREG: EntryType.FILE,
+    stat.S_IFDIR: EntryType.DIRECTORY,
+    stat.S_IFLNK: EntryType.SYMLINK,
+    stat.S_IFCHR: EntryType.CHARACTER,
+    stat.S_IFBLK: EntryType.BLOCK,
+    stat.S_IFIFO: EntryType.FIFO,
+    stat.S_IFSOCK: EntryType.SOCKET,
+}
 
 
 class Origin(Enum):
@@ -186,7 +199,10 @@ class Command:
 
     argv: tuple[str, ...]
     directory: str = "/"
-    user: str = ""
+    user: str = ""                      # as -u named it
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
     environment: tuple[str, ...] = ()   # names only
     exercises: tuple[str, ...] = ()
     ready: str = ""

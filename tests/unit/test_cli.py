@@ -109,10 +109,11 @@ def test_output_of_a_program_keeps_its_lines() -> None:
 
 
 def test_the_command_that_starts_it() -> None:
-    one = manifest(command=Command(("/bin/a b", "$x"), user="www-data"), mounts=(Mount("proc", "/proc"),))  # type: ignore[arg-type]
+    command = Command(("/bin/a b", "$x"), user="www-data", uid=33, gid=33, groups=(33,))
+    one = manifest(command=command, mounts=(Mount("proc", "/proc"),))  # type: ignore[arg-type]
     assert start_command(one) == [
         "mount -t proc proc /srv/httpd.jail/proc",
-        "chroot --userspec=www-data /srv/httpd.jail '/bin/a b' '$x'",
+        "chroot --userspec=33:33 --groups=33 /srv/httpd.jail '/bin/a b' '$x'",
     ]
     assert human(999) == "999 bytes" and human(20_000_000) == "20.0 MB"
 

@@ -64,7 +64,9 @@ def start_command(manifest: Manifest) -> list[str]:
     for note in manifest.sockets:
         lines.append(f"# bind the socket {escape(note.path)} into the jail, if the program is to reach it")
     command = manifest.command
-    user = f"--userspec={shlex.quote(command.user)} " if command.user else ""
+    # By number: chroot(1) looks a name up in the jail, which need not have it.
+    groups = f"--groups={','.join(map(str, command.groups))} " if command.groups else ""
+    user = f"--userspec={command.uid}:{command.gid} {groups}" if command.user else ""
     words = " ".join(shlex.quote(word) for word in command.argv)
     if command.directory != "/":
         # chroot(1) starts in /: only a shell line of the host can say where else.
@@ -139,6 +141,7 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
             f"and {len(result.harmless)} that are known to be harmless"
         )
     if learned and os.path.isdir(manifest.jail):
-        lines += [f"jail:     {escape(manifest.jail)}", f"manifest: {escape(result.manifest_path)}", "start it with:"]
-        lines += _indent(start_command(manifest))
+        lines += [f"jail:     {escape(manifest.jail)}", f"manifest: {escape(result.manifest_path)}"]
+    if learned and result.clean:
+        lines += ["start it with:", *_indent(start_command(manifest))]
     return "\n".join(lines)

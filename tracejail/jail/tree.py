@@ -24,19 +24,10 @@ from tracejail.kernel.paths import (
     O_PATH_NOFOLLOW,
     openat2,
 )
-from tracejail.model import EntryType
+from tracejail.model import TYPES, EntryType
 
 _STRAIGHT = BENEATH | NO_SYMLINKS | NO_MAGICLINKS
 _CHUNK = 1 << 20
-_TYPES = {
-    stat.S_IFREG: EntryType.FILE,
-    stat.S_IFDIR: EntryType.DIRECTORY,
-    stat.S_IFLNK: EntryType.SYMLINK,
-    stat.S_IFCHR: EntryType.CHARACTER,
-    stat.S_IFBLK: EntryType.BLOCK,
-    stat.S_IFIFO: EntryType.FIFO,
-    stat.S_IFSOCK: EntryType.SOCKET,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +76,7 @@ def look(tree: Tree, path: str) -> Seen | None:
         raise
     try:
         status = os.fstat(fd)
-        kind, foreign = _TYPES[stat.S_IFMT(status.st_mode)], status.st_dev != tree.device
+        kind, foreign = TYPES[stat.S_IFMT(status.st_mode)], status.st_dev != tree.device
         # A link of another mount may say something else to us than to the target, as /proc/self does.
         target = os.readlink("", dir_fd=fd) if kind is EntryType.SYMLINK and not foreign else ""
         return Seen(kind, status.st_ino, target, foreign)
@@ -167,7 +158,7 @@ def make_symlink(tree: Tree, path: str, target: str, attributes: Attributes) -> 
 
 def make_node(tree: Tree, path: str, kind: EntryType, device: tuple[int, int] | None, attributes: Attributes) -> None:
     """mknod(2): a device, FIFO or dead socket; never copied from anywhere. Raises FileExistsError, InputOutputError."""
-    format_bits = next(bits for bits, known in _TYPES.items() if known is kind)
+    format_bits = next(bits for bits, known in TYPES.items() if known is kind)
     number = os.makedev(*device) if device else 0
     with _parent(tree, path) as (parent, name):
         os.mknod(name, format_bits | 0o600, number, dir_fd=parent)

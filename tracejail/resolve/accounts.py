@@ -56,6 +56,16 @@ def accounts_for(host: HostRoot, users: Iterable[int], groups: Iterable[int], na
     return Accounts(False, _sorted(user_names), _sorted(group_names))
 
 
+def account_names(host: HostRoot) -> set[str]:
+    """All users and groups of the host root."""
+    return {parts[0].decode("utf-8", "surrogateescape") for parts in (*_passwd(host), *_group(host))}
+
+
+def words_of(text: bytes) -> set[str]:
+    """The words of a text that could be names of accounts."""
+    return {word.decode("ascii") for word in _WORD.findall(text)}
+
+
 def named_in(host: HostRoot, programs: Iterable[str], texts: Iterable[str]) -> set[str]:
     """Accounts whose names are strings of an executed file, or words of a text: what a program may look up without
     ever taking on the id, as a daemon does that only checks that its user is there."""

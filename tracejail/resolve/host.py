@@ -10,17 +10,8 @@ from dataclasses import dataclass, field
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.kernel.filesystem import type_of
 from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, O_PATH_NOFOLLOW, openat2
-from tracejail.model import EntryType, HostPath, JailPath
+from tracejail.model import TYPES, EntryType, HostPath, JailPath
 
-_TYPES = {
-    stat.S_IFREG: EntryType.FILE,
-    stat.S_IFDIR: EntryType.DIRECTORY,
-    stat.S_IFLNK: EntryType.SYMLINK,
-    stat.S_IFCHR: EntryType.CHARACTER,
-    stat.S_IFBLK: EntryType.BLOCK,
-    stat.S_IFIFO: EntryType.FIFO,
-    stat.S_IFSOCK: EntryType.SOCKET,
-}
 # Magic numbers of statfs(2): file systems whose objects are made by the kernel or by another program at each read.
 _VIRTUAL = {
     0x9FA0: "proc",
@@ -100,7 +91,7 @@ def inspect(host: HostRoot, path: JailPath) -> HostNode | None:
         return None
     try:
         status = os.fstat(fd)
-        kind = _TYPES[stat.S_IFMT(status.st_mode)]
+        kind = TYPES[stat.S_IFMT(status.st_mode)]
         virtual = host.types.get(status.st_dev)
         if virtual is None:
             virtual = host.types[status.st_dev] = _VIRTUAL.get(type_of(fd), "")

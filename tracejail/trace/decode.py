@@ -14,7 +14,7 @@ from tracejail.model import PathArgument, SyscallRecord, Want
 from .table import SOCKETCALLS, Decode, Path, Row
 
 _AT_FDCWD = -100
-_AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW = 0x100, 0x400
+_AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _AT_EMPTY_PATH = 0x100, 0x400, 0x1000
 _O_TMPFILE = 0o20000000
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 
@@ -82,7 +82,10 @@ def _with_paths(record: SyscallRecord, row: Row, entry: SyscallEntry) -> Syscall
     arguments = []
     for path in row.paths:
         spelled = read_string(record.thread, entry.words[path.argument])
-        if spelled:  # an empty path (AT_EMPTY_PATH) is about a descriptor
+        if spelled == b"" and path.want is Want.EXECUTE and at_flags & _AT_EMPTY_PATH:
+            # The program is an open file; what it needs beside itself, its interpreter, is looked up by path.
+            spelled = os.fsencode(_start(record.thread, path, entry))
+        if spelled:  # any other empty path is about a descriptor that is there
             arguments.append(_argument(record.thread, row, entry, path, os.fsdecode(spelled), flags, at_flags))
     if not arguments:
         return None

@@ -69,7 +69,9 @@ class Answers:
         for argument in record.arguments:
             if argument.want is Want.LIST:
                 self._list(record, argument)
-            elif argument.want is not Want.REMOVE:
+            elif argument.want is Want.REMOVE:
+                wanted = True
+            else:
                 wanted |= self._enter_path(record, argument)
         return wanted
 
@@ -147,6 +149,8 @@ class Answers:
         return Answer.RETRY if retry else Answer.LEAVE
 
     def _succeeded(self, record: SyscallRecord) -> None:
+        if record.syscall in _CHANGES and record.result == 0:
+            self._changed(record)
         for argument in record.arguments:
             looks = record.syscall in LOOKS
             key = (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
@@ -157,6 +161,19 @@ class Answers:
                     self.known.add(key)
             elif argument.want is Want.CREATE and self.manner is Manner.COLLECT:
                 self._touch(record, argument)
+
+    def _changed(self, record: SyscallRecord) -> None:
+        """What the target took away is not brought back: on the host it would be gone as well."""
+        self.known.clear()
+        removed = self.supply.removed
+        gone = record.arguments[:1] if record.syscall.startswith(("rename", "unlink", "rmdir")) else ()
+        for argument in gone:
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, follow=False, create=True)
+            if not found.trial:
+                removed.add(found.path)
+        for argument in record.arguments[1:]:
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, follow=False, create=True)
+            removed.discard(found.path)
 
     def _touch(self, record: SyscallRecord, argument: PathArgument) -> None:
         create = argument.want is Want.CREATE
@@ -233,8 +250,9 @@ class Answers:
         kind = Miss(MissKind.INTERPRETER, miss.because, argument, miss.flags, miss.process)
         bring = self.manner is Manner.LEARN
         brought = self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring)
-        if brought or not bring:
-            self._heard(kind)
+        if bring and not brought:
+            return self._came_meanwhile(record, argument)
+        self._heard(kind)
         if not bring:
             ledger = self.supply.ledger
             ledger.missing.setdefault(found.path, PathNote(found.path, MissKind.INTERPRETER.value, miss.because))

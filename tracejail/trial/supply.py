@@ -74,6 +74,7 @@ class Supply:
     shown: set[str] = field(default_factory=set)           # by a listing, and nobody has used it yet
     listed: dict[str, int] = field(default_factory=dict)   # the same, once it has been read
     stocked: dict[str, int] = field(default_factory=dict)  # directory -> how many names it was given
+    removed: set[str] = field(default_factory=set)         # by the target itself: gone for it, whatever the host has
     on_paper: bool = False   # after the run: what is brought is noted for the next tree, and the used one is not asked
     saved: set[str] = field(default_factory=set)           # brought before they were missed, to save rounds
     inodes: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -94,10 +95,17 @@ class Supply:
         return Found(seen.type, seen.target, seen.foreign) if seen else None
 
     def _on_host(self, path: str) -> Found | None:
-        if self._excluded(path):
+        if self._excluded(path) or (self.removed and self._was_removed(path)):
             return None
         node = inspect(self.host, JailPath(path))
         return Found(node.type, node.target) if node else None
+
+    def _was_removed(self, path: str) -> bool:
+        while path != "/":
+            if path in self.removed:
+                return True
+            path = path.rpartition("/")[0] or "/"
+        return False
 
     def _excluded(self, path: str) -> bool:
         return any(fnmatch.fnmatchcase(path, glob) for glob in self.rules.excludes)
