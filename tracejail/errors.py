@@ -43,6 +43,14 @@ class InputOutputError(TracejailError):
     status = 5
 
 
+class SourceChangedError(InputOutputError):
+    """A file of the host is no longer what the manifest says of it (exit 5). `path` is its jail path."""
+
+    def __init__(self, path: str, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.path = path
+
+
 class KernelLacksError(TracejailError):
     """The kernel or the privileges at hand lack something, which the message names (exit 6)."""
 

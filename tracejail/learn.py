@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
 from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
 from tracejail.deps import closure_of
-from tracejail.errors import InputOutputError, UsageError
+from tracejail.errors import InputOutputError, SourceChangedError, UsageError
 from tracejail.jail.build import populate
+from tracejail.jail.remove import remove_tree
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.jail.tree import open_tree
 from tracejail.learner import ESCALATION, Learner, Proof, learner, run_once, verify_in
@@ -29,6 +30,8 @@ from tracejail.trial.outcome import Outcome, as_expected, ended_words
 from tracejail.trial.supply import Supply
 from tracejail.trial.target import new_supply, place, rules_of, scratch_tree
 from tracejail.trial.walk import Place, parent_of
+
+_CHANGES = 20  # of sources while a jail is built, before it is given up
 
 
 @dataclass(slots=True)
@@ -176,11 +179,11 @@ def _prove(
     all_names = list(learned.listed) if options.listing in ("names", "all") else []
     if not as_expected(learned.outcome, options.expect):
         manifest = _manifest(work, learned, jail, keep, all_names, former)
-        _build(work, manifest, stage)
-        return manifest, None, *why_not(learned.outcome, learned.ledger, options)
+        manifest = _build(work, manifest, stage)
+        return manifest, None, *why_not(learned.outcome, learned.ledger, options, work.unreachable)
     for _ in range(options.max_rounds):
         manifest = _manifest(work, learned, jail, keep, all_names, former, names)
-        _build(work, manifest, stage)
+        manifest = _build(work, manifest, stage)
         proof = _verify_run(work, manifest, stage)
         manifest = same_in_both(manifest, proof.ledger)
         expected = as_expected(proof.outcome, options.expect)
@@ -225,13 +228,12 @@ def _with_names(
         if any(_says(text, name) and not _says(now, name) for name in _unused_names(work, manifest, directory))
     ]
     fuller = _manifest(work, learned, jail, keep, printed or list(learned.listed), former, accounts)
-    _build(work, fuller, stage)
+    fuller = _build(work, fuller, stage)
     again = _verify_run(work, fuller, stage)
     if not _differs(learned.outcome, again.outcome) and not again.ledger.missing:
         work.notes["its output shows names of directories that it only lists: these names are in the jail"] = None
         return same_in_both(fuller, again.ledger), again
-    _build(work, manifest, stage)
-    return manifest, proof
+    return _build(work, manifest, stage), proof
 
 
 def _printed_accounts(work: Learner, first: Outcome, second: Outcome, manifest: Manifest) -> set[str]:
@@ -291,9 +293,22 @@ def _manifest(
     return replace(both, entries=tuple(with_digests(work.host, list(both.entries), both.accounts)))
 
 
-def _build(work: Learner, manifest: Manifest, stage: Staging) -> None:
-    from tracejail.jail.remove import remove_tree
+def _build(work: Learner, manifest: Manifest, stage: Staging) -> Manifest:
+    """The jail in the staging directory; gives the manifest of it. A file that changes on the host meanwhile, as a log
+    does, is taken as it is now."""
+    for _ in range(_CHANGES):
+        try:
+            _build_once(work, manifest, stage)
+            return manifest
+        except SourceChangedError as error:
+            entries = [replace(entry, sha256="") if entry.path == error.path else entry for entry in manifest.entries]
+            done = with_digests(work.host, entries, manifest.accounts)
+            manifest = replace(manifest, entries=tuple(done))
+    _build_once(work, manifest, stage)
+    return manifest
 
+
+def _build_once(work: Learner, manifest: Manifest, stage: Staging) -> None:
     remove_tree(stage.fd, "root")
     os.mkdir("root", 0o755, dir_fd=stage.fd)
     fd = os.open("root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=stage.fd)

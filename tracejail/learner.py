@@ -46,6 +46,7 @@ class Learner:
     stdin: int
     rounds: int = 0
     notes: dict[str, None] = field(default_factory=dict)
+    unreachable: dict[str, None] = field(default_factory=dict)   # addresses outside the private network
 
     def launch(self, root: int, mounts: frozenset[str], terminal: bool) -> Launch:
         """How the target is started in a mount."""
@@ -120,7 +121,11 @@ def _standard_input(source: str) -> int:
 def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers, what: str) -> Outcome:
     terminal = work.options.interactive and answers.manner is not Manner.VERIFY
     launch = work.launch(root, mounts, terminal)
-    return run(launch, work.drive(what), seccomp_engine(), answers, work.show)
+    outcome = run(launch, work.drive(what), seccomp_engine(), answers, work.show)
+    for address in answers.unreachable if launch.private_network else ():
+        work.unreachable[address] = None
+        work.notes[f"a connect to {address} failed: the trial's network is private (--net host)"] = None
+    return outcome
 
 
 @dataclass(slots=True)
@@ -144,8 +149,6 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
         supply.supplied.update({entry.path: entry for entry in manifest.entries})
         outcome = run_once(work, tree.fd, mounts, answers, "proving")
         work.notes.update(outcome.notes)
-        for address in answers.unreachable:
-            work.notes[f"a connect to {address} failed: the network is private (--net host)"] = None
         if bring:
             answers.bring_pending()
         return Proof(outcome, supply.ledger)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 
 from tracejail.learner import Learner
@@ -14,13 +15,17 @@ from tracejail.trial.outcome import Outcome, ended_words, exit_status
 _TAIL = 20  # lines
 
 
-def why_not(outcome: Outcome, ledger: Ledger, options: TrialOptions) -> tuple[str, str]:
+def why_not(
+    outcome: Outcome, ledger: Ledger, options: TrialOptions, unreachable: Collection[str]
+) -> tuple[str, str]:
     """Why a run did not end as expected, and what to do about it."""
     denied = ledger.denied
     reason = outcome.failure or f"it {ended_words(outcome)}"
     if denied:
         paths = sorted(denied)
         return f"{reason}; the policy denied {paths[0]} ({denied[paths[0]].reason})", f"--allow {paths[0]} lets it in"
+    if unreachable:
+        return reason, f"it could not reach {next(iter(unreachable))} from its private network: --net host"
     if outcome.hint:
         return reason, outcome.hint
     relative = [word for word in options.argv[1:] if not word.startswith(("/", "-")) and os.path.exists(word)]

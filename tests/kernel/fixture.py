@@ -2,7 +2,8 @@
 
 The header is the comment at the top of the source: a sentence on the trap, then lines `KEY: VALUE`:
 `build` (compiler flags), `host` (a shell command run in the base directory), `learn` (options of learn), `status`
-(learn's exit status), `restart: differs` (and why). `{base}` in the options of learn is the base directory.
+(learn's exit status), `host-status` (the program's own on the host), `ignore` (a regular expression for paths that depend
+on the loader's version), `restart: differs` (and why).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "fixtures"
-_KEY = re.compile(r"(?://|#) (build|host|learn|status|restart): (.*)")
+_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart): (.*)")
 _INTERPRETERS = {".py": "/usr/bin/python3", ".sh": "/bin/sh"}
 
 
@@ -30,7 +31,9 @@ class Fixture:
     host: tuple[str, ...] = ()
     learn: tuple[str, ...] = ()
     status: int = 0
+    host_status: int = 0
     restart_differs: str = ""
+    ignore: str = ""
 
 
 def read(source: Path) -> Fixture:
@@ -40,13 +43,13 @@ def read(source: Path) -> Fixture:
     for line in source.read_text().splitlines():
         if line.startswith("#!"):
             continue
-        if not line.startswith(("// ", "# ", "/* ")):
+        if not line.startswith(("// ", "# ")):
             break
         found = _KEY.fullmatch(line)
         if found:
             keys.setdefault(found[1], []).append(found[2])
         elif not keys:
-            trap += line.strip("/*# ") + " "
+            trap += line.lstrip("/# ") + " "
     if not trap:
         raise ValueError(f"{source}: the header says nothing of the trap")
     words = {key: shlex.split(" ".join(keys.get(key, []))) for key in ("build", "learn")}
@@ -60,7 +63,9 @@ def read(source: Path) -> Fixture:
         host=tuple(keys.get("host", [])),
         learn=tuple(words["learn"]),
         status=int(keys.get("status", ["0"])[0]),
+        host_status=int(keys.get("host-status", ["0"])[0]),
         restart_differs=differs,
+        ignore="|".join(keys.get("ignore", [])),
     )
 
 
@@ -75,8 +80,8 @@ def build(fixture: Fixture, directory: Path) -> list[str]:
     suffix = fixture.source.suffix
     if suffix == ".c":
         program = directory / fixture.source.stem
-        command = ["gcc", "-O1", "-Wall", "-I", DIRECTORY, "-o", program, fixture.source, *fixture.build]
-        subprocess.run(command, check=True)
+        options = ["-O1", "-Wall", "-I", str(DIRECTORY), "-o", str(program)]
+        subprocess.run(["gcc", *options, str(fixture.source), *fixture.build], check=True)
         return [str(program)]
     program = directory / fixture.source.name
     shutil.copy(fixture.source, program)
@@ -92,7 +97,17 @@ def prepare(fixture: Fixture, base: Path) -> None:
         subprocess.run(["bash", "-euc", "umask 022; " + command], cwd=base, check=True, stdin=subprocess.DEVNULL)
 
 
-def is_own(line: str, stated: set[str], base: Path) -> bool:
+def is_own(fixture: Fixture, line: str, base: Path) -> bool:
     """Whether a miss line is of the fixture and not of the loader or an interpreter: it names a path beneath the base
-    directory, or is one that the fixture stated (a relative path, one after a chroot)."""
-    return line in stated or os.fspath(base) in line.split(" ", 2)[2]
+    directory, a relative one, or one beneath a root of the fixture's own (these are all named /fx-...)."""
+    path = line.split(" ", 2)[2]
+    if fixture.ignore and re.fullmatch(fixture.ignore, path):
+        return False
+    return os.fspath(base) in path or not path.startswith(("/", "~")) or path.startswith("/fx-")
+
+
+def plain(line: str) -> str:
+    """A miss line in printable ASCII, as the fixtures state it."""
+    escaped = {ord("\n"): "\\n", ord("\\"): "\\\\"}
+    text = line.translate(escaped)
+    return "".join(f"\\x{byte:02x}" if byte > 126 else chr(byte) for byte in os.fsencode(text))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from tracejail.errors import InputOutputError
+from tracejail.errors import InputOutputError, SourceChangedError
 from tracejail.model import Entry, EntryType
 
 from .tree import Attributes, Tree, make_directory, make_file, make_hard_link, make_node, make_symlink, set_directory
@@ -69,7 +69,8 @@ def _make_file(tree: Tree, entry: Entry, contents: Contents, attributes: Attribu
         if isinstance(source, int):
             os.close(source)
     if entry.sha256 and digest != entry.sha256:
-        raise InputOutputError(
+        raise SourceChangedError(
+            entry.path,
             f"{entry.path}: its content on the host is not what the manifest says",
             "the host was changed since: learn again",
         )

@@ -58,11 +58,12 @@ class Tree:
     fd: int
     device: int
     name: str
+    in_memory: bool = False
 
 
-def open_tree(fd: int, name: str) -> Tree:
+def open_tree(fd: int, name: str, in_memory: bool = False) -> Tree:
     """A tree from a descriptor of its root directory; the descriptor stays the caller's."""
-    return Tree(fd, os.fstat(fd).st_dev, name)
+    return Tree(fd, os.fstat(fd).st_dev, name, in_memory)
 
 
 def look(tree: Tree, path: str) -> Seen | None:
@@ -122,6 +123,8 @@ def _errors(tree: Tree, path: str) -> Iterator[None]:
             errno.EDQUOT: "the quota there is used up: put the jail elsewhere with -j",
             errno.EROFS: "the file system is read-only: put the jail elsewhere with -j",
         }.get(error.errno or 0, "the tree was changed, or its file system can't hold this")
+        if tree.in_memory and error.errno == errno.ENOSPC:
+            hint = "a trial may take half of the memory: --exclude what is large and not needed"
         raise InputOutputError(f"{tree.name}{path}: {os.strerror(error.errno or 0)}", hint) from error
 
 

@@ -239,7 +239,7 @@ class Answers:
             path = next(hop.path for hop in found.hops if hop.missing)
             if path not in ledger.missing:
                 ledger.missing[path] = PathNote(path, miss.kind.value, miss.because)
-            ledger.pending.append(miss)
+            ledger.pending.append((miss, found))
             return False
         brought = self.supply.bring(found)
         self._note(found, miss.because, miss.kind)
@@ -256,7 +256,7 @@ class Answers:
         if not bring:
             ledger = self.supply.ledger
             ledger.missing.setdefault(found.path, PathNote(found.path, MissKind.INTERPRETER.value, miss.because))
-            ledger.pending.append(kind)
+            ledger.pending.append((kind, found))
         return brought
 
     def _refused(self, refusal: Refusal, because: Because) -> None:
@@ -281,16 +281,11 @@ class Answers:
         self.supply.on_paper = True
         pending, self.supply.ledger.pending = self.supply.ledger.pending, []
         came = 0
-        for miss in pending:
-            argument = miss.argument
-            over = _holds_content(miss.flags) or miss.because.syscall in _MAKES_DIRECTORY
-            create = argument.want is Want.CREATE
-            found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create and not over)
-            if create and found.place is Place.ABSENT:
-                found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
+        for miss, found in pending:
             if miss.kind is MissKind.INTERPRETER:
-                came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, True)
-            elif found.place is not Place.ABSENT and not self.supply.refusal(found):
+                argument = miss.argument
+                came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring=True)
+            else:
                 came += self.supply.bring(found)
                 self._note(found, miss.because, miss.kind)
         return came

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from tracejail.model import Because, Entry, Miss, MissKind, Origin, PathNote
 
+from .walk import Walk
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -18,7 +20,7 @@ class Ledger:
     virtual: dict[str, PathNote] = field(default_factory=dict)    # reason: the mount type that would have it
     sockets: dict[str, PathNote] = field(default_factory=dict)    # of other programs
     missing: dict[str, PathNote] = field(default_factory=dict)    # the host could satisfy it and this run did not
-    pending: list[Miss] = field(default_factory=list)             # behind `missing`, to be brought after the run
+    pending: list[tuple[Miss, Walk]] = field(default_factory=list)  # behind `missing`, to be brought after the run
     lines: dict[str, None] = field(default_factory=dict)          # every miss, as `kind syscall path`, once
 
     def note(

@@ -6,12 +6,13 @@ Long because: the phases of a run share one clock and one state; split, they wou
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracejail.errors import IncompleteError
@@ -108,6 +109,8 @@ class _Run:
                 self.outcome.failure = self.outcome.failure or failure
         finally:
             self._end_all()
+            if launch.terminal:
+                _take_terminal_back(launch.standard[0])
             if self.files[0] >= 0:
                 self._read_output()
         return self.outcome
@@ -195,7 +198,8 @@ class _Run:
         self._listen_for_news(now)
         self._follow_output(now)
         outcome = self.outcome
-        if outcome.phase != "stop" and now - self.began > self.drive.timeout:
+        late = now - self.began > self.drive.timeout and not self.launch.terminal
+        if outcome.phase != "stop" and late:
             self._time_out()
         match outcome.phase:
             case "start":
@@ -373,6 +377,8 @@ class _Run:
             self.started.channel.close()
 
     def _follow_output(self, now: float) -> None:
+        if self.launch.terminal:
+            return  # a status line would be written over what the user and the target say to each other
         ledger = self.answers.supply.ledger
         phase = {"start": "waits until it is ready" if self.drive.exercises else "runs"}.get(
             self.outcome.phase, self.outcome.phase
@@ -399,23 +405,24 @@ class _Run:
             os.close(fd)
 
 
-def _with_standard(launch: Launch, standard: tuple[int, int, int]) -> Launch:
-    from dataclasses import replace
+def _take_terminal_back(terminal: int) -> None:
+    """The target was the foreground job; now it is this process again (tcsetpgrp(3), from the background)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    with contextlib.suppress(OSError):
+        os.tcsetpgrp(terminal, os.getpgrp())
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+
+def _with_standard(launch: Launch, standard: tuple[int, int, int]) -> Launch:
     return replace(launch, standard=standard)
 
 
 def _output_file(name: str) -> int:
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
     os.fchmod(fd, 0o666)  # a target that has dropped its user id may open it again
-    import fcntl
-
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd
 
 
 def _contents(fd: int) -> bytes:
     return os.pread(fd, _MOST_OUTPUT, 0)
-
-
-Runner = Callable[[Launch, Drive, Engine, Answers, Show], Outcome]

@@ -163,8 +163,7 @@ class Supply:
         path = node.path
         entry = self._bare(node)
         if self.on_paper:
-            self.supplied[path] = entry
-            return True
+            return self.supplied.setdefault(path, entry) is entry
         attributes = self._attributes(node, entry)
         try:
             match node.type:

@@ -97,7 +97,7 @@ def scratch_tree() -> Iterator[Tree]:
             fd = stack.enter_context(new_mount("tmpfs", {"mode": "0755"}))
         except OSError as error:
             raise KernelLacksError(f"{error.strerror}", "run as root on Linux 5.6 or later") from None
-        yield open_tree(fd, "the trial in memory: ")
+        yield open_tree(fd, "the trial in memory: ", in_memory=True)
 
 
 @contextlib.contextmanager

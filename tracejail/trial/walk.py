@@ -123,7 +123,7 @@ def walk(root: str, base: str, spelled: str, follow: bool, create: bool, trial: 
             if found.target.startswith("/"):
                 state.current = state.root
             continue
-        if not last and found.type is not EntryType.DIRECTORY:
+        if (not last or spelled.endswith("/")) and found.type is not EntryType.DIRECTORY:
             return Walk(Place.ABSENT, path, tuple(state.hops), trial=not missing)
         state.hops.append(Hop(path, found.type, missing, last, state.via))
         state.current = path
