@@ -72,8 +72,15 @@ def test_a_root_is_not_left() -> None:
 
 
 def test_what_neither_tree_has_is_absent() -> None:
-    for spelled in ("/etc/none", "/none/conf", "/etc/conf/below", "/etc/dangling", "/etc/loop"):
+    for spelled in ("/etc/none", "/none/conf", "/etc/dangling"):
         assert look(spelled).place is Place.ABSENT, spelled
+
+
+def test_what_the_host_refuses_by_what_is_on_the_way() -> None:
+    assert look("/etc/conf/below").place is Place.FAILS
+    assert hops(look("/etc/conf/")) == ["+/etc", "+/etc/conf"]
+    assert look("/etc/loop").place is Place.FAILS
+    assert hops(look("/etc/loop")) == ["+/etc", "+/etc/loop"]
 
 
 def test_the_trial_is_asked_before_the_host() -> None:

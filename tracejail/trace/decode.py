@@ -111,7 +111,8 @@ def _argument(
         if len(extra) == 8 and struct.unpack("=Q", extra)[0] & 0x10:
             root = _start(thread, path, entry) or root
             return PathArgument(spelled, root, root, want, follow)
-    base = "" if spelled.startswith("/") else _start(thread, path, entry)
+    # An executed script may name its interpreter from the working directory.
+    base = "" if spelled.startswith("/") and want is not Want.EXECUTE else _start(thread, path, entry)
     return PathArgument(spelled, base, root, want, follow)
 
 

@@ -8,9 +8,9 @@ import contextlib
 import signal
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tracejail.kernel import ptrace, seccomp
+from tracejail.kernel.processes import thread_group
 from tracejail.kernel.ptrace import I386, X86_64, Stop, StopKind, ThreadGone
 from tracejail.model import SyscallRecord
 
@@ -152,15 +152,5 @@ class _Loop:
 
     def _process(self, thread_id: int, thread: _Thread) -> int:
         if thread.process == 0:
-            thread.process = _thread_group(thread_id)
+            thread.process = thread_group(thread_id)
         return thread.process
-
-
-def _thread_group(thread: int) -> int:
-    try:
-        for line in Path(f"/proc/{thread}/status").read_text("ascii", "replace").splitlines():
-            if line.startswith("Tgid:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return thread

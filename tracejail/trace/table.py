@@ -192,3 +192,6 @@ LOOKS = frozenset((
 
 # Calls that open: they have O_* flags.
 OPENS = frozenset(row.name for row in ROWS if row.open_flags is not None or row.how is not None)
+
+# The argument of the calls that ask for permissions that says which (R_OK, W_OK, X_OK).
+PERMISSIONS = {"access": 1, "faccessat": 2, "faccessat2": 2}

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tracejail.kernel.processes import credentials
 from tracejail.model import Because, EntryType, Miss, MissKind, Origin, PathArgument, PathNote, SyscallRecord, Want
 from tracejail.trace.engine import Answer
 from tracejail.trace.misses import because as because_of
 from tracejail.trace.misses import misses
-from tracejail.trace.table import LOOKS, OPENS
+from tracejail.trace.table import LOOKS, OPENS, PERMISSIONS
 
 from .supply import Refusal, Supply
 from .walk import Place, Walk
@@ -30,7 +31,7 @@ class Manner(Enum):
     VERIFY = "verify"
 
 
-_Key = tuple[str, str, str, bool, Want, bool]
+_Key = tuple[object, ...]
 _CHANGES = frozenset(("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "umount2", "mount"))
 # mkdir of what the host has is EEXIST there; `mkdir -p` makes each directory of a path in this way.
 _MAKES_DIRECTORY = frozenset(("mkdir", "mkdirat"))
@@ -58,11 +59,14 @@ class Answers:
     known: set[_Key] = field(default_factory=set)    # calls that succeeded: their next exit is not waited for
     touched: set[_Key] = field(default_factory=set)
     unreachable: dict[str, None] = field(default_factory=dict)  # addresses that the private network has no way to
+    users: dict[int, str] = field(default_factory=dict)   # process -> its credentials, until they change
     retried: dict[int, tuple[str, str]] = field(default_factory=dict)   # thread -> the path of its last second try
     answered: int = 0
 
     def enter(self, record: SyscallRecord) -> bool:
         """At the entry of a call; whether its result is wanted."""
+        if record.syscall.startswith("exec"):
+            self.forget_user(record.process)  # a set-user-ID program
         if record.syscall in _CHANGES:
             self.known.clear()
         wanted = bool(record.address) and record.syscall == "connect"
@@ -77,7 +81,7 @@ class Answers:
 
     def _enter_path(self, record: SyscallRecord, argument: PathArgument) -> bool:
         looks = record.syscall in LOOKS
-        key = (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
+        key = self._key(record, argument)
         if argument.want is Want.CREATE:
             if (_holds_content(record.flags) or record.syscall in _MAKES_DIRECTORY) and key not in self.touched:
                 self.touched.add(key)
@@ -96,6 +100,19 @@ class Answers:
             if whole and found.hops and found.hops[-1].type is EntryType.DIRECTORY:
                 self.supply.stock(found.path)
         return True
+
+    def _key(self, record: SyscallRecord, argument: PathArgument) -> _Key:
+        """What makes two calls the same question: the path, how it is asked for, and who asks."""
+        who = self.users.get(record.process)
+        if who is None:
+            who = self.users[record.process] = credentials(record.process)
+        asked = record.words[PERMISSIONS[record.syscall]] if record.syscall in PERMISSIONS else record.flags
+        looks = record.syscall in LOOKS
+        return (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks, asked, who)
+
+    def forget_user(self, process: int) -> None:
+        """The process is about to become another user."""
+        self.users.pop(process, None)
 
     def _may_list(self, record: SyscallRecord) -> bool:
         opens = record.syscall in OPENS and not record.flags & _NOT_TO_LIST
@@ -152,8 +169,7 @@ class Answers:
         if record.syscall in _CHANGES and record.result == 0:
             self._changed(record)
         for argument in record.arguments:
-            looks = record.syscall in LOOKS
-            key = (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
+            key = self._key(record, argument)
             if key not in self.known and argument.want in (Want.OBJECT, Want.EXECUTE):
                 if self.manner is Manner.COLLECT:
                     self._touch(record, argument)
@@ -200,7 +216,7 @@ class Answers:
             return False
         create = argument.want is Want.CREATE
         found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
-        if found.place is Place.ABSENT:
+        if found.place is Place.ABSENT or (found.place is Place.FAILS and not any(hop.missing for hop in found.hops)):
             if not (create and record.flags == 0 and record.syscall.startswith(("rename", "link"))):
                 self._heard(miss)
             self._remember(self.supply.ledger.absent, argument, miss.because, "not on the host either")

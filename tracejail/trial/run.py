@@ -136,10 +136,14 @@ class _Run:
         name = record.syscall
         if name == "listen":
             self.listening = True
+        elif name == "setgroups":
+            self.answers.forget_user(record.process)
         elif name in _SETS_USER:
+            self.answers.forget_user(record.process)
             for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:
                 self._ids(self.outcome.users, word)
         elif name in _SETS_GROUP:
+            self.answers.forget_user(record.process)
             for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:
                 self._ids(self.outcome.groups, word)
         elif name == "fchown":
@@ -178,6 +182,7 @@ class _Run:
 
     def ended(self, process: int, status: int) -> None:
         self.processes.discard(process)
+        self.answers.forget_user(process)  # its id may come again
         if self.started is None:
             return
         if process == self.started.target:

@@ -150,7 +150,7 @@ def place(supply: Supply, program: str, options: TrialOptions) -> None:
 
 def _put(supply: Supply, path: str, origin: Origin) -> None:
     found = supply.resolve("/", "/", path, follow=True)
-    if found.place is Place.ABSENT:
+    if found.place is not Place.FOUND:
         raise UsageError(f"{path}: No such file or directory on the host", "name something that is there")
     refusal = supply.refusal(found)
     if refusal is not None:

@@ -22,6 +22,7 @@ class Place(Enum):
     FOUND = "found"      # the object is in the trial, or will be when the steps are taken
     FREE = "free"        # the parent is; the last name is free for the call to make
     ABSENT = "absent"    # the host does not have it either
+    FAILS = "fails"      # the host says ENOTDIR or ELOOP for it, by what is on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,10 @@ def parent_of(path: str) -> str:
     return path.rpartition("/")[0] or "/"
 
 
+def _once(hops: list[Hop]) -> tuple[Hop, ...]:
+    return tuple({hop.path: hop for hop in reversed(hops)}.values())[::-1]
+
+
 def _led_through(found: Found, follow: bool) -> bool:
     if found.type is EntryType.SYMLINK:
         return follow
@@ -116,7 +121,7 @@ def walk(root: str, base: str, spelled: str, follow: bool, create: bool, trial: 
         if found.type is EntryType.SYMLINK and (not last or follow):
             state.links += 1
             if state.links > _LINKS:
-                return Walk(Place.ABSENT, path, tuple(state.hops), trial=False)
+                return Walk(Place.FAILS, path, _once(state.hops), trial=False)
             state.hops.append(Hop(path, found.type, missing, False, state.via))
             state.via = path
             rest.extend(part for part in reversed(found.target.split("/")) if part not in ("", "."))
@@ -124,7 +129,8 @@ def walk(root: str, base: str, spelled: str, follow: bool, create: bool, trial: 
                 state.current = state.root
             continue
         if (not last or spelled.endswith("/")) and found.type is not EntryType.DIRECTORY:
-            return Walk(Place.ABSENT, path, tuple(state.hops), trial=not missing)
+            state.hops.append(Hop(path, found.type, missing, False, state.via))
+            return Walk(Place.FAILS, path, tuple(state.hops), trial=not missing)
         state.hops.append(Hop(path, found.type, missing, last, state.via))
         state.current = path
         if last:

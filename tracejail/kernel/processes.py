@@ -1,0 +1,25 @@
+"""What /proc says of a process (proc(5))."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def credentials(process: int) -> str:
+    """The user, group and supplementary groups of a process, as one text to compare; "" if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return ""
+    return " ".join(line for line in lines if line.startswith(("Uid:", "Gid:", "Groups:")))
+
+
+def thread_group(thread: int) -> int:
+    """The process that a thread belongs to; the thread itself if it has ended."""
+    try:
+        for line in Path(f"/proc/{thread}/status").read_text("ascii", "replace").splitlines():
+            if line.startswith("Tgid:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return thread
