@@ -108,14 +108,18 @@ def _notes(title: str, notes: tuple[PathNote, ...], reasons: bool) -> list[str]:
     return lines
 
 
+def _rounds(result: LearnResult) -> str:
+    return "1 round" if result.rounds == 1 else f"{result.rounds} rounds"
+
+
 def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
     """The report of a learn (or verify), for a tired admin: the verdict first."""
     manifest = result.manifest
     lines = []
     if result.clean:
-        lines.append(f"CLEAN after {result.rounds} rounds, {result.seconds:.1f} s: {escape(result.ended)}")
+        lines.append(f"CLEAN after {_rounds(result)}, {result.seconds:.1f} s: {escape(result.ended)}")
     else:
-        lines.append(f"NOT CLEAN after {result.rounds} rounds: {escape(result.reason)}")
+        lines.append(f"NOT CLEAN after {_rounds(result)}: {escape(result.reason)}")
         if result.hint:
             lines.append(f"  {escape(result.hint)}")
     for mount in manifest.mounts:
