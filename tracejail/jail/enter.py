@@ -113,7 +113,8 @@ def _init(launch: Launch, ours: socket.socket, theirs: socket.socket) -> None:
         _reap(theirs)
     except BaseException as error:  # whatever it is, it must be told
         with contextlib.suppress(OSError):
-            theirs.send(str(error).encode()[:4096])
+            words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            theirs.send(words.encode()[:4096])
     finally:
         os._exit(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ _SET_STRING, _CREATE = 1, 6
 _CLOEXEC = 1
 _MOVE_EMPTY_PATH = 0x4
 _MNT_DETACH = 2
+_NO_MOUNT_POINT = "the root directory here is no mount point, as in a chroot: mount --bind it onto itself before the chroot"
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
 
@@ -61,20 +63,23 @@ def mount(source: str, target: str, file_system: str, flags: int, data: str = ""
 def make_private() -> None:
     """No mount or unmount of this mount namespace reaches another (MS_REC | MS_PRIVATE on /)."""
     if libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) < 0:
+        if ctypes.get_errno() == errno.EINVAL:
+            raise OSError(errno.EINVAL, _NO_MOUNT_POINT)
         _fail("making / private")
 
 
 def enter_root(new_root: int) -> None:
     """Make an attached mount the root of this mount namespace and let the old one go (pivot_root(2), NOTES)."""
     os.fchdir(new_root)
-    syscall(_PIVOT_ROOT, b".", b".")
+    try:
+        syscall(_PIVOT_ROOT, b".", b".")
+    except OSError as error:
+        raise OSError(error.errno, _NO_MOUNT_POINT if error.errno == errno.EINVAL else f"pivot_root: {error.strerror}") from None
     if libc.umount2(b".", _MNT_DETACH) < 0:
         _fail("unmount of the old root")
     os.chdir("/")
 
 
 def _fail(what: str) -> None:
-    import ctypes
-
     code = ctypes.get_errno() or errno.EIO
     raise OSError(code, f"{what}: {os.strerror(code)}")
