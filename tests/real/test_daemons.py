@@ -262,17 +262,15 @@ def test_daemon(site: Site, row: Row, privilege_separation: None) -> None:
     assert manifest["rounds"] == 2
 
 
-def test_sshd_is_denied_the_password_hashes(site: Site, privilege_separation: None) -> None:
-    row = next(row for row in ROWS if row.name == "sshd")
-    site.fresh(row.prepare)  # type: ignore[arg-type]
-    exercise = _exercise(site, row)
-    done = tracejail(
-        "learn", "-j", str(site.jail), "--allow", f"{site.files}/host", "--exercise", exercise,
-        *site.fill_all(row.words),
-    )
+def test_password_hashes_are_asked_for_by_name(site: Site) -> None:
+    words = ["/usr/bin/perl", "-e", "open F, '<', '/etc/shadow' or exit 1; print scalar(() = <F>) > 0"]
+    done = tracejail("learn", "-j", str(site.jail), *words)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "--allow /etc/shadow" in done.stdout
     assert not os.path.lexists(site.jail / "etc/shadow")
+    allowed = tracejail("learn", "-j", str(site.jail), "--replace", "--allow", "/etc/shadow", *words)
+    assert allowed.returncode == 0, allowed.stdout + allowed.stderr
+    assert (site.jail / "etc/shadow").exists()
 
 
 def test_sshd_checks_its_configuration(site: Site, privilege_separation: None) -> None:
