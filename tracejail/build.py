@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from tracejail.contents import contents_of, times_of
-from tracejail.errors import InputOutputError, UsageError
+from tracejail.errors import InputOutputError
 from tracejail.jail.build import populate
 from tracejail.jail.staging import install, staging
 from tracejail.jail.tree import open_tree
 from tracejail.model import Manifest
+from tracejail.replaceable import check_replaceable
 from tracejail.resolve.host import open_host_root
 from tracejail.trial.target import check_privileges
 
@@ -25,8 +26,8 @@ def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: 
     there = os.path.lexists(jail)
     if there and (os.path.islink(jail) or not os.path.isdir(jail)):
         raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
-    if there and os.listdir(jail) and not replace:
-        raise UsageError(f"{jail}: there is something already", "--replace makes it anew, -j names another place")
+    # Not by what the manifest at hand says: it may be anybody's, and --replace removes what is there.
+    check_replaceable(jail, jail + ".json", replace)
     host = open_host_root(host_root)
     with staging(jail) as stage:
         os.mkdir("root", 0o755, dir_fd=stage.fd)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both, with_packages
 from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
 from tracejail.deps import closure_of
-from tracejail.errors import InputOutputError, SourceChangedError, UsageError
+from tracejail.errors import InputOutputError, SourceChangedError
 from tracejail.jail.build import populate
 from tracejail.jail.remove import remove_tree
 from tracejail.jail.staging import Staging, install, staging
@@ -21,6 +21,7 @@ from tracejail.jail.tree import open_tree
 from tracejail.learner import ESCALATION, Learner, Proof, learner, run_once, verify_in
 from tracejail.manifest import merge, read_manifest, write_manifest
 from tracejail.model import Accounts, Command, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
+from tracejail.replaceable import check_replaceable
 from tracejail.resolve.accounts import account_names, words_of
 from tracejail.result import ended, result_of, why_not
 from tracejail.show import Show
@@ -68,11 +69,9 @@ def learn(options: TrialOptions, show: Show) -> LearnResult:
 def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | None:
     if os.path.lexists(jail) and (os.path.islink(jail) or not os.path.isdir(jail)):
         raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
+    check_replaceable(jail, manifest_path, options.replace or options.append)
     if options.append:
         return read_manifest(manifest_path)
-    if os.path.isdir(jail) and os.listdir(jail) and not options.replace:
-        hint = "--replace makes it anew, --append adds to it, -j names another place"
-        raise UsageError(f"{jail}: there is something already", hint)
     if not os.path.isdir(os.path.dirname(manifest_path)):
         raise InputOutputError(f"{os.path.dirname(manifest_path)}: no such directory", "make it, or name another with -m")
     if os.path.isdir(manifest_path):

@@ -23,3 +23,14 @@ def thread_group(thread: int) -> int:
     except OSError:
         pass
     return thread
+
+
+def mount_points() -> list[str]:
+    """The mount points of this mount namespace (/proc/self/mountinfo; blanks in names are octal escapes there)."""
+    points = []
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+        name = line.split(" ")[4]
+        for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+            name = name.replace(escape, character)
+        points.append(name)
+    return points

@@ -1,0 +1,29 @@
+"""Whether a directory may be replaced: `--replace` removes what was there, and must never remove anything but a jail."""
+
+from __future__ import annotations
+
+import os
+
+from tracejail.errors import TracejailError, UsageError
+from tracejail.kernel.processes import mount_points
+from tracejail.manifest import read_manifest
+
+
+def check_replaceable(jail: str, manifest_path: str, replace: bool) -> None:
+    """Nothing where `jail` (an absolute path) is not there or empty. Raises UsageError: no `replace`, no manifest that
+    says that this directory is a jail, or something is mounted in it."""
+    if not os.path.isdir(jail) or not os.listdir(jail):
+        return
+    if not replace:
+        hint = "--replace makes it anew, --append adds to it, -j names another place"
+        raise UsageError(f"{jail}: there is something already", hint)
+    try:
+        known = read_manifest(manifest_path).jail
+    except TracejailError as error:
+        known = f"nothing ({error.message})"
+    if os.path.realpath(known) != os.path.realpath(jail):
+        cause = f"{jail}: {manifest_path} does not say that this is a jail of tracejail"
+        raise UsageError(cause, "what is in it would be removed: if that is right, do it yourself first")
+    beneath = [point for point in mount_points() if point.startswith(os.path.realpath(jail) + "/")]
+    if beneath:
+        raise UsageError(f"{beneath[0]}: is mounted in the jail that is to be replaced", f"umount {beneath[0]} first")
