@@ -34,6 +34,9 @@ VERBOSE = (
 )
 JSON = (_row("--json", "json", "", "one JSON document on standard output"),)
 FROM = (_row("--from", "host_root", "ROOT", "the tree that files come from (default /)"),)
+ENGINE = (
+    _row("--engine", "engine", "NAME", "how the target is watched (default auto)", choices="auto bpf seccomp"),
+)
 TARGET = (
     _row("-u --user", "user", "USER", "run the target as this user of the host, or UID:GID"),
     _row("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
@@ -53,7 +56,6 @@ DRIVE = (
 POLICY = (
     _row("--allow", "allows", "GLOB", "let in what the policy denies", repeat=True),
     _row("--exclude", "excludes", "GLOB", "treat these paths as if the host had them not", repeat=True),
-    _row("--engine", "engine", "NAME", "how the target is watched (default auto)", choices="auto seccomp"),
     _row("--max-names", "max_names", "N", "names shown of one directory (default 20000)", number=True),
 )
 LEARN = (
