@@ -17,6 +17,7 @@ from tracejail.kernel.seccomp import Action
 
 from .engine import Engine
 from .miss_program import FAILURES
+from .seccomp_engine import seccomp_rules
 from .session import session
 from .table import ROWS, Watch
 
@@ -37,7 +38,7 @@ def miss_engine(failures: tuple[int, ...] = FAILURES) -> Iterator[Engine]:
         except OSError as error:
             why = {errno.EPERM: " (it takes CAP_BPF and CAP_PERFMON, or root)", errno.ENOSYS: " (no CONFIG_BPF_SYSCALL)"}
             raise Refused(f"{error.strerror}{why.get(error.errno or 0, '')}") from None
-        yield Engine("bpf", _filter(), running)
+        yield Engine("bpf", seccomp.pack(seccomp.assemble(miss_rules())), running)
 
 
 def _check() -> None:
@@ -48,11 +49,11 @@ def _check() -> None:
         raise Refused("this is a pid namespace of its own, as in a container, and BPF has the ids of the first one")
 
 
-def _filter() -> bytes:
+def miss_rules() -> dict[int, dict[int, Action]]:
+    """What the filter says of each call, by architecture and number."""
     x86_64: dict[int, Action] = {}
     for row in ROWS:
         action = row.trace if row.watch is Watch.ENTRY else row.entry
         if row.x86_64 is not None and action is not None:
             x86_64[row.x86_64] = action
-    rules = {X86_64: x86_64, I386: {row.i386: row.trace for row in ROWS if row.i386 is not None}}
-    return seccomp.pack(seccomp.assemble(rules))
+    return {X86_64: x86_64, I386: seccomp_rules()[I386]}

@@ -42,7 +42,7 @@ from tracejail.kernel.bpf import (
     Line,
 )
 
-from .table import Row, Watch
+from .table import Decode, Row, Watch
 
 # Results that a missing file, a refusal or a dead socket gives.
 FAILURES = (
@@ -55,6 +55,7 @@ _LAST_ERROR = 511             # what is beyond is to be restarted, linux/errno.h
 # struct pt_regs of x86-64: where the arguments of a system call and its number lie.
 _ARGUMENT_AT = (112, 104, 96, 56, 72, 64)
 _NUMBER_AT = 120
+_NEVER_MISS = (Decode.EVENT, Decode.LISTING)
 _KEY, _PATH = -8, -8 - LONG   # places on the stack
 
 
@@ -97,7 +98,7 @@ def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILU
         *_call_number(),
         *(
             Instruction(JUMP_EQUAL, 9, 0, "ours", row.x86_64)
-            for row in watched if row.x86_64 is not None and (row.paths or row.watch is not Watch.ENTRY)
+            for row in watched if row.x86_64 is not None and row.decode not in _NEVER_MISS
         ),
         Instruction(JUMP, 0, 0, "out"),
         "ours",

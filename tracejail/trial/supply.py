@@ -390,7 +390,7 @@ class Supply:
         for path in sorted(self.shown):
             entry = self.supplied[path]
             seen = jail_tree.look(self.tree, path, target=False) if entry.type is EntryType.SYMLINK else None
-            if seen is None or seen.type is not EntryType.SYMLINK or seen.accessed_ns == entry.mtime_ns:
+            if seen is None or seen.type is not EntryType.SYMLINK or not seen.accessed:
                 continue
             led = self.ledger.entries.get(self.resolve("/", "/", path, follow=True).path)
             self.note(self.resolve("/", "/", path, follow=False), Origin.MISS, led.because if led else None, MissKind.ABSENT)
