@@ -197,7 +197,7 @@ def _prove(
         manifest = _manifest(work, learned, jail, keep, all_names, former, names)
         manifest = _build(work, manifest, stage)
         proof = _verify_run(work, manifest, stage)
-        manifest = same_in_both(manifest, proof.ledger)
+        manifest = same_in_both(manifest, proof.ledger, proof.outcome)
         expected = as_expected(proof.outcome, options.expect)
         if expected and not proof.ledger.missing:
             if not all_names and learned.listed and _differs(learned.outcome, proof.outcome):
@@ -244,7 +244,7 @@ def _with_names(
     again = _verify_run(work, fuller, stage)
     if not _differs(learned.outcome, again.outcome) and not again.ledger.missing:
         work.notes["its output shows names of directories that it only lists: these names are in the jail"] = None
-        return same_in_both(fuller, again.ledger), again
+        return same_in_both(fuller, again.ledger, again.outcome), again
     return _build(work, manifest, stage), proof
 
 

@@ -83,6 +83,7 @@ def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILU
         Instruction(JUMP_NOT_EQUAL, 2, 0, "some are told"),
         "nobody is told",
         Instruction(JUMP_SIGNED_LESS, 7, 0, "failed"),
+        "of no account",
         Instruction(JUMP_EQUAL, 8, 0, "out"),
         *_call_number(),
         *_successes(watched, maps),
@@ -116,7 +117,7 @@ def _counts(failures: tuple[int, ...]) -> list[Line]:
     if not failures:
         return [Instruction(JUMP_SIGNED_LESS, 7, 0, "out", -_LAST_ERROR)]
     lines: list[Line] = [Instruction(JUMP_EQUAL, 7, 0, "failed so", -code) for code in failures]
-    return [*lines, Instruction(JUMP, 0, 0, "out")]
+    return [*lines, Instruction(JUMP, 0, 0, "of no account")]
 
 
 def at_end(maps: Maps) -> list[Line]:
@@ -132,7 +133,8 @@ def at_end(maps: Maps) -> list[Line]:
 
 
 def _successes(rows: list[Row], maps: Maps) -> list[Line]:
-    """What to do with a call that succeeded while there are stand-ins; register 9 holds its number."""
+    """What to do, while there are stand-ins, with a call that succeeded or failed on what is there (readlink(2) of a
+    file: EINVAL); register 9 holds its number."""
     lines: list[Line] = []
     for row in rows:
         if row.inode is None and row.watch not in (Watch.PATH, Watch.FANOTIFY_OR_PATH):
@@ -142,6 +144,7 @@ def _successes(rows: list[Row], maps: Maps) -> list[Line]:
         lines.append(Instruction(JUMP_NOT_EQUAL, 9, 0, following, row.x86_64))
         if row.inode is not None:
             lines += [
+                Instruction(JUMP_NOT_EQUAL, 7, 0, "out"),
                 *_register(_ARGUMENT_AT[row.inode.argument]),
                 *_read(READ_USER, 9, row.inode.at, "out"),
                 *_key(maps.inodes, _KEY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from .table import REROOTS, ROWS, Decode, Row, Watch
 
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _WAITED = _ENDING | {signal.SIGCHLD}
+_NOT_THERE = (-errno.ENOENT, -errno.ENOTDIR)
 _STOPS = 16    # between two looks at the other sources while stops keep coming
 _AGAIN = 4     # looks for a stop before going to sleep: the next one is often but microseconds away
 
@@ -212,11 +214,13 @@ class _Loop:
         if record is None:
             return Answer.LEAVE
         record = replace(record, result=back.result)
-        if back.result < 0 or pending is not None:
+        if pending is not None or back.result in _NOT_THERE:
             return self.hooks.finish(record)
         if row.decode is Decode.LISTING:
             self.hooks.enter(record)
             return Answer.LEAVE
+        if back.result < 0 and self.hooks.finish(record) is Answer.RETRY:
+            return Answer.RETRY
         answer = self.hooks.used(record)
         if row.watch in (Watch.PATH, Watch.FANOTIFY_OR_PATH) and answer is Answer.LEAVE and not self.rerooted:
             spelled = record.arguments[0].spelled if record.arguments else ""

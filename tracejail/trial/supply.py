@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +34,7 @@ _MADE = {
 }
 _MOUNTS = {"proc": "proc", "sys": "sysfs", "devpts": "devpts"}
 _PTMX = (5, 2)
+_OF_A_PROCESS = re.compile(r"/proc/[0-9]+/.")
 _INTERPRETERS = 5  # nested "#!" that the kernel follows (fs/exec.c, bprm depth)
 
 
@@ -104,6 +106,9 @@ class Supply:
         if self._excluded(path) or (self.removed and self._was_removed(path)):
             return None
         node = inspect(self.host, JailPath(path))
+        if node is None and _OF_A_PROCESS.match(path):
+            # What proc has of a process depends on which one asks: here it is this one, not the target.
+            return Found(EntryType.FILE)
         return Found(node.type, node.target) if node else None
 
     def _was_removed(self, path: str) -> bool:
