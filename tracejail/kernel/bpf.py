@@ -26,8 +26,8 @@ _LOG = 1 << 16
 
 # Instruction codes, linux/bpf.h and linux/bpf_common.h: class | size or operation | source.
 MOVE, MOVE_CONSTANT, ADD_CONSTANT = 0xBF, 0xB7, 0x07
-LOAD_8, LOAD_1, STORE_4, STORE_CONSTANT_8 = 0x79, 0x71, 0x63, 0x7A
-JUMP, JUMP_EQUAL, JUMP_NOT_EQUAL, JUMP_SET, JUMP_SIGNED_LESS = 0x05, 0x15, 0x55, 0x45, 0xC5
+LOAD_8, LOAD_1, STORE_8, STORE_4, STORE_CONSTANT_8 = 0x79, 0x71, 0x7B, 0x63, 0x7A
+JUMP, JUMP_EQUAL, JUMP_NOT_EQUAL, JUMP_SET, JUMP_SET_REGISTER, JUMP_SIGNED_LESS = 0x05, 0x15, 0x55, 0x45, 0x4D, 0xC5
 CALL, EXIT = 0x85, 0x95
 LOAD_MAP = 0x18       # two slots: the address of a map (source 1) or of an array map's first value (source 2)
 MAP, MAP_VALUE = 1, 2

@@ -32,15 +32,19 @@ def link_of(thread: int, name: str) -> str:
 
 
 def record_call(
-    thread: int, process: int, program: str, row: Row, entry: SyscallEntry, rerooted: bool = True
+    thread: int, process: int, program: str, row: Row, entry: SyscallEntry, result: int = 0,
+    rerooted: bool = True,
 ) -> SyscallRecord | None:
     """Read all that the call names; where no process was `rerooted`, the root directory is known to be /. None where
     nothing is to be known: an unreadable or an empty path, a socket address of another family."""
     architecture = "i386" if entry.architecture == I386 else "x86-64"
-    record = SyscallRecord(process, thread, program, row.name, architecture, (), words=entry.words)
+    if row.decode is Decode.PATHS:
+        arguments, flags = _paths(thread, row, entry, rerooted)
+        if not arguments:
+            return None
+        return SyscallRecord(process, thread, program, row.name, architecture, arguments, flags, result, entry.words)
+    record = SyscallRecord(process, thread, program, row.name, architecture, (), result=result, words=entry.words)
     match row.decode:
-        case Decode.PATHS:
-            return _with_paths(record, row, entry, rerooted)
         case Decode.LISTING:
             directory = link_of(thread, f"fd/{_descriptor(entry.words[0])}")
             if not directory:
@@ -60,7 +64,7 @@ def record_call(
             return _with_address(record, address, length)
         case Decode.SOCKETCALL:
             return _with_socketcall(record, entry)
-        case Decode.EVENT:
+        case _:
             return record
 
 
@@ -69,28 +73,27 @@ def _descriptor(word: int) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
-def _with_paths(record: SyscallRecord, row: Row, entry: SyscallEntry, rerooted: bool) -> SyscallRecord | None:
+def _paths(thread: int, row: Row, entry: SyscallEntry, rerooted: bool) -> tuple[tuple[PathArgument, ...], int]:
+    """The paths that the call names, and its open flags."""
     flags = 0
     if row.open_flags is not None:
         flags = entry.words[row.open_flags] & 0xFFFFFFFF
     elif row.how is not None:
-        how = read_memory(record.thread, entry.words[row.how], 8)
+        how = read_memory(thread, entry.words[row.how], 8)
         flags = struct.unpack("=Q", how)[0] if len(how) == 8 else 0
     elif row.name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
     at_flags = entry.words[row.at_flags] & 0xFFFFFFFF if row.at_flags is not None else 0
-    root = (link_of(record.thread, "root") or "/") if rerooted else "/"
+    root = (link_of(thread, "root") or "/") if rerooted else "/"
     arguments = []
     for path in row.paths:
-        spelled = read_string(record.thread, entry.words[path.argument])
+        spelled = read_string(thread, entry.words[path.argument])
         if spelled == b"" and path.want is Want.EXECUTE and at_flags & _AT_EMPTY_PATH:
             # The program is an open file; what it needs beside itself, its interpreter, is looked up by path.
-            spelled = os.fsencode(_start(record.thread, path, entry))
+            spelled = os.fsencode(_start(thread, path, entry))
         if spelled:  # any other empty path is about a descriptor that is there
-            arguments.append(_argument(record.thread, row, entry, path, os.fsdecode(spelled), flags, at_flags, root))
-    if not arguments:
-        return None
-    return replace(record, arguments=tuple(arguments), flags=flags)
+            arguments.append(_argument(thread, row, entry, path, os.fsdecode(spelled), flags, at_flags, root))
+    return tuple(arguments), flags
 
 
 def _argument(

@@ -16,6 +16,7 @@ class Answer(Enum):
 
     RETRY = "retry"  # rewind it and make it again in place: the target never sees this result
     LEAVE = "leave"
+    KNOWN = "known"  # leave, also when the same call asks for the same path again
 
 
 @dataclass(frozen=True, slots=True)

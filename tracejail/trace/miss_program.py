@@ -22,6 +22,7 @@ from tracejail.kernel.bpf import (
     JUMP_EQUAL,
     JUMP_NOT_EQUAL,
     JUMP_SET,
+    JUMP_SET_REGISTER,
     JUMP_SIGNED_LESS,
     LOAD_1,
     LOAD_8,
@@ -37,10 +38,12 @@ from tracejail.kernel.bpf import (
     READ_USER_STRING,
     SEND_SIGNAL_THREAD,
     STORE_4,
+    STORE_8,
     STORE_CONSTANT_8,
     Instruction,
     Line,
 )
+from tracejail.model import Want
 
 from .table import Decode, Row, Watch
 
@@ -50,13 +53,16 @@ FAILURES = (
 )
 TOLD = 1                      # of a thread's value in the map: stop it at the next return, whatever it is
 STAND_INS, SPECIAL = 1, 2     # of the first shared word: there are stand-ins; some of them are no files or directories
-SHORT, LONG = 64, 256         # bytes of a path, with its NUL, in the two maps of paths
+SHORT, LONG = 64, 256         # bytes of the keys of the two maps of paths: the call's number in 8, then the path and NULs
+NUMBER = 8
+REAL, NOWHERE = 1, 2          # of a path's value: it leads to no stand-in; its call failed, and will again
 _LAST_ERROR = 511             # what is beyond is to be restarted, linux/errno.h
 # struct pt_regs of x86-64: where the arguments of a system call and its number lie.
 _ARGUMENT_AT = (112, 104, 96, 56, 72, 64)
 _NUMBER_AT = 120
 _NEVER_MISS = (Decode.EVENT, Decode.LISTING)
 _KEY, _PATH = -8, -8 - LONG   # places on the stack
+_ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +103,11 @@ def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILU
         *_counts(failures),
         "failed so",
         *_call_number(),
-        *(
-            Instruction(JUMP_EQUAL, 9, 0, "ours", row.x86_64)
-            for row in watched if row.x86_64 is not None and row.decode not in _NEVER_MISS
-        ),
-        Instruction(JUMP, 0, 0, "out"),
+        *_failures(watched),
+        "by path",
+        *_known_path(maps.short_paths, SHORT, "longer"),
+        "longer",
+        *_known_path(maps.long_paths, LONG, "ours"),
         "ours",
         *_own_thread(maps),
         "stop",
@@ -157,31 +163,67 @@ def _successes(rows: list[Row], maps: Maps) -> list[Line]:
                 # fanotify tells of files and directories; opening another kind of stand-in is seen by its path.
                 lines += [Instruction(JUMP_SET, 8, 0, f"special {row.name}", SPECIAL), Instruction(JUMP, 0, 0, "out")]
                 lines.append(f"special {row.name}")
-            lines += [*_register(_ARGUMENT_AT[row.paths[0].argument]), Instruction(JUMP, 0, 0, "by path")]
+            lines += [
+                *_register(_ARGUMENT_AT[row.paths[0].argument]),
+                Instruction(MOVE_CONSTANT, 8, 0, 0, row.x86_64),
+                Instruction(JUMP, 0, 0, "by path"),
+            ]
         lines.append(following)
     lines.append(Instruction(JUMP, 0, 0, "out"))
-    lines += ["by path", *_known_path(maps.short_paths, SHORT, "longer"), "longer"]
-    lines += _known_path(maps.long_paths, LONG, "ours")
     return lines
 
 
+def _failures(rows: list[Row]) -> list[Line]:
+    """What to do with a call that failed so; register 9 holds its number. Only absence is known by path: a refusal
+    depends on who asks."""
+    lines: list[Line] = []
+    for row in rows:
+        if row.x86_64 is None or row.decode in _NEVER_MISS:
+            continue
+        if row.paths and row.paths[0].want is Want.OBJECT:
+            following = f"succeeded {row.name}"
+            lines += [
+                Instruction(JUMP_NOT_EQUAL, 9, 0, following, row.x86_64),
+                *(Instruction(JUMP_EQUAL, 7, 0, f"absent {row.name}", -code) for code in _ABSENT),
+                Instruction(JUMP, 0, 0, "ours"),
+                f"absent {row.name}",
+                *_register(_ARGUMENT_AT[row.paths[0].argument]),
+                Instruction(MOVE_CONSTANT, 8, 0, 0, row.x86_64),
+                Instruction(JUMP, 0, 0, "by path"),
+                following,
+            ]
+        else:
+            lines.append(Instruction(JUMP_EQUAL, 9, 0, "ours", row.x86_64))
+    return [*lines, Instruction(JUMP, 0, 0, "out")]
+
+
 def _known_path(paths: int, size: int, longer: str) -> list[Line]:
-    """Out, if the path at the address in register 9 is known; `longer` if it does not fit; else a stop."""
+    """Out, if the path at the address in register 9 is known to be of no account to the call whose number is in
+    register 8; `longer` if it does not fit; else a stop."""
     return [
-        *(Instruction(STORE_CONSTANT_8, 10, 0, _PATH + at, 0) for at in range(0, size, 8)),
+        *(Instruction(STORE_CONSTANT_8, 10, 0, _PATH + at, 0) for at in range(NUMBER, size, 8)),
+        Instruction(STORE_8, 10, 8, _PATH),
         Instruction(MOVE, 1, 10),
-        Instruction(ADD_CONSTANT, 1, constant=_PATH),
-        Instruction(MOVE_CONSTANT, 2, constant=size),
+        Instruction(ADD_CONSTANT, 1, constant=_PATH + NUMBER),
+        Instruction(MOVE_CONSTANT, 2, constant=size - NUMBER),
         Instruction(MOVE, 3, 9),
         Instruction(CALL, constant=READ_USER_STRING),
         Instruction(JUMP_SIGNED_LESS, 0, 0, "ours", 2),   # unreadable or empty
-        Instruction(LOAD_1, 1, 10, _PATH),
+        Instruction(LOAD_1, 1, 10, _PATH + NUMBER),
         Instruction(JUMP_NOT_EQUAL, 1, 0, "ours", ord("/")),
-        Instruction(JUMP_EQUAL, 0, 0, longer, size),      # cut, or just fitting
+        Instruction(JUMP_EQUAL, 0, 0, longer, size - NUMBER),   # cut, or just fitting
         *_key(paths, _PATH),
         Instruction(CALL, constant=MAP_LOOKUP),
         Instruction(JUMP_EQUAL, 0, 0, "ours"),
-        Instruction(JUMP, 0, 0, "out"),
+        Instruction(LOAD_8, 1, 0, 0),
+        Instruction(MOVE_CONSTANT, 2, 0, 0, REAL),
+        Instruction(JUMP_SIGNED_LESS, 7, 0, f"absence {size}"),
+        Instruction(JUMP, 0, 0, f"presence {size}"),
+        f"absence {size}",
+        Instruction(MOVE_CONSTANT, 2, 0, 0, NOWHERE),
+        f"presence {size}",
+        Instruction(JUMP_SET_REGISTER, 1, 2, "out"),
+        Instruction(JUMP, 0, 0, "ours"),
     ]
 
 

@@ -31,7 +31,7 @@ class Session:
     threads: set[int] = field(default_factory=set)
     told: set[int] = field(default_factory=set)
     inodes: set[int] = field(default_factory=set)
-    paths: set[bytes] = field(default_factory=set)
+    paths: dict[bytes, int] = field(default_factory=dict)    # call number and path -> what is known of it
 
     def add(self, thread: int) -> None:
         """A thread of the target: it must be stopped, or not yet running."""
@@ -75,12 +75,13 @@ class Session:
             self.inodes.discard(inode)
             bpf.remove(self.maps.inodes, _word(inode))
 
-    def know(self, path: str) -> None:
-        """This absolute path leads to no stand-in."""
-        key = os.fsencode(path)
+    def know(self, call: int, path: str, value: int) -> None:
+        """This absolute path, asked for by this call, is of no more account: REAL or NOWHERE."""
+        key = _word(call) + os.fsencode(path)
         if len(key) < LONG - 1 and len(self.paths) < _PATHS:
-            self.paths.add(key)
-            bpf.put(*self._place(key), _word(0))
+            value |= self.paths.get(key, 0)
+            self.paths[key] = value
+            bpf.put(*self._place(key), _word(value))
 
     def forget_paths(self) -> None:
         """Paths may lead elsewhere now."""

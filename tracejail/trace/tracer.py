@@ -16,6 +16,7 @@ from tracejail.model import SyscallRecord, Want
 
 from .decode import link_of, record_call
 from .engine import Answer, Engine, Hooks, Interrupted
+from .miss_program import NOWHERE, REAL
 from .table import REROOTS, ROWS, Decode, Row, Watch
 
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -150,12 +151,14 @@ class _Loop:
         """Whether the exit of the thread's call is to be reported by ptrace; the BPF program reports x86-64 ones."""
         return thread.pending is not None and not (self.session and thread.pending.architecture == "x86-64")
 
-    def _record(self, thread_id: int, thread: _Thread, row: Row, entry: SyscallEntry) -> SyscallRecord | None:
+    def _record(
+        self, thread_id: int, thread: _Thread, row: Row, entry: SyscallEntry, result: int = 0
+    ) -> SyscallRecord | None:
         process = self._process(thread_id, thread)
         program = self.programs.get(process)
         if program is None:
             program = self.programs[process] = link_of(thread_id, "exe")
-        return record_call(thread_id, process, program, row, entry, self.rerooted)
+        return record_call(thread_id, process, program, row, entry, result, self.rerooted)
 
     def _enter(self, thread_id: int, thread: _Thread) -> None:
         entry = ptrace.syscall_entry(thread_id)
@@ -163,9 +166,8 @@ class _Loop:
         thread.pending = None
         if row is not None:
             thread.mixed = entry.architecture == I386
-            if row.name in REROOTS:
-                self.rerooted = True
-            if row.changes and self.session:
+            self.rerooted = self.rerooted or row.name in REROOTS
+            if self.session and (row.changes or row.name in REROOTS):
                 self.session.forget_paths()
             record = self._record(thread_id, thread, row, entry)
             if row.name == "clone":
@@ -210,22 +212,23 @@ class _Loop:
         assert self.session
         if back.result >= 0 and row.name.startswith("exec"):
             return Answer.LEAVE  # its arguments lay in the memory of the former program; its entry was seen
-        record = pending if pending is not None else self._record(thread_id, thread, row, back.entry)
+        if pending is not None:
+            return self.hooks.finish(replace(pending, result=back.result))
+        record = self._record(thread_id, thread, row, back.entry, back.result)
         if record is None:
             return Answer.LEAVE
-        record = replace(record, result=back.result)
-        if pending is not None or back.result in _NOT_THERE:
-            return self.hooks.finish(record)
         if row.decode is Decode.LISTING:
             self.hooks.enter(record)
             return Answer.LEAVE
-        if back.result < 0 and self.hooks.finish(record) is Answer.RETRY:
-            return Answer.RETRY
-        answer = self.hooks.used(record)
-        if row.watch in (Watch.PATH, Watch.FANOTIFY_OR_PATH) and answer is Answer.LEAVE and not self.rerooted:
-            spelled = record.arguments[0].spelled if record.arguments else ""
-            if spelled.startswith("/"):
-                self.session.know(spelled)
+        answer = self.hooks.finish(record) if back.result < 0 else Answer.LEAVE
+        if answer is Answer.RETRY:
+            return answer
+        value = NOWHERE if answer is Answer.KNOWN else 0
+        if back.result not in _NOT_THERE:
+            answer = self.hooks.used(record)
+            value = REAL if answer is Answer.LEAVE and row.watch in (Watch.PATH, Watch.FANOTIFY_OR_PATH) else 0
+        if value and not self.rerooted and record.arguments[0].spelled.startswith("/"):
+            self.session.know(back.entry.number, record.arguments[0].spelled, value)
         return answer
 
     def _exec(self, stop: Stop, thread: _Thread) -> None:

@@ -134,6 +134,9 @@ class Answers:
         looks = record.syscall in LOOKS
         return (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
 
+    def _asked(self, record: SyscallRecord, argument: PathArgument) -> _Key:
+        return (*self._question(record, argument), record.syscall)
+
     def _key(self, record: SyscallRecord, argument: PathArgument) -> _Key:
         """The question, and who asks it for what."""
         who = self.users.get(record.process)
@@ -203,7 +206,9 @@ class Answers:
             retry |= self._miss(record, miss)
         if retry:
             self.answered += 1
-        return Answer.RETRY if retry else Answer.LEAVE
+            return Answer.RETRY
+        settled = len(record.arguments) == 1 and self._asked(record, record.arguments[0]) in self.nowhere
+        return Answer.KNOWN if settled else Answer.LEAVE
 
     def _succeeded(self, record: SyscallRecord) -> None:
         if record.syscall in _CHANGES and record.result == 0:
@@ -258,7 +263,7 @@ class Answers:
             self._remember(self.supply.ledger.refused, argument, miss.because, "the kernel said no")
             return False
         create = argument.want is Want.CREATE
-        key = (*self._question(record, argument), record.program, record.syscall)
+        key = self._asked(record, argument)
         if key in self.nowhere:
             return False
         found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
