@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tracejail.jail.build import Contents, Times
+from tracejail.jail.content import digest_of
 from tracejail.model import Accounts, Content, Entry, EntryType, JailPath
 from tracejail.resolve.accounts import reduce_group, reduce_passwd
 from tracejail.resolve.host import HostRoot, inspect, open_source, read_start
@@ -88,6 +89,7 @@ def with_hard_links(host: HostRoot, entries: list[Entry]) -> list[Entry]:
 def _digest(source: int | bytes) -> tuple[str, int]:
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest(), len(source)
-    with os.fdopen(source, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return digest, stream.tell()
+    try:
+        return digest_of(source)
+    finally:
+        os.close(source)

@@ -108,6 +108,6 @@ def _copy_one(fd: int, status: os.stat_result, path: str, target: Tree, first_na
         source = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
         try:
             attributes = Attributes(attributes.mode, attributes.uid, attributes.gid, attributes.mtime_ns, kept)
-            make_file(target, path, source, attributes)
+            make_file(target, path, source, attributes, digest=False)
         finally:
             os.close(source)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -26,8 +25,9 @@ from tracejail.kernel.paths import (
 )
 from tracejail.model import TYPES, EntryType
 
+from .content import copy_content
+
 _STRAIGHT = BENEATH | NO_SYMLINKS | NO_MAGICLINKS
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +182,17 @@ def make_node(tree: Tree, path: str, kind: EntryType, device: tuple[int, int] | 
             os.close(fd)
 
 
-def make_file(tree: Tree, path: str, source: int | bytes, attributes: Attributes) -> tuple[str, int]:
-    """A whole file or none, from a descriptor or from bytes; gives (sha256, size).
+def make_file(
+    tree: Tree, path: str, source: int | bytes, attributes: Attributes, digest: bool = True
+) -> tuple[str, int]:
+    """A whole file or none, from a descriptor or from bytes; gives (sha256, size), without `digest` ("", size).
 
     Raises FileExistsError, InputOutputError (also when the source changed three times while it was copied).
     """
     with _parent(tree, path) as (parent, name):
         fd, temporary = _unnamed(parent)
         try:
-            done = copy_content(source, fd, path)
+            done = copy_content(source, fd, path, digest)
             _give(fd, attributes)
             if temporary:
                 os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
@@ -269,53 +271,3 @@ def _give(fd: int | str, attributes: Attributes) -> None:
             os.setxattr(fd, name, bytes.fromhex(value))
     if attributes.mtime_ns is not None:
         os.utime(fd, ns=(attributes.mtime_ns, attributes.mtime_ns))
-
-
-def copy_content(source: int | bytes, target: int, name: str) -> tuple[str, int]:
-    """All bytes of `source` into the empty file `target`, holes kept; gives (sha256, size)."""
-    if isinstance(source, bytes):
-        view = memoryview(source)
-        while view:
-            view = view[os.write(target, view):]
-        return hashlib.sha256(source).hexdigest(), len(source)
-    for _ in range(3):
-        before = os.fstat(source)
-        digest = _copy_once(source, target, before.st_size)
-        after = os.fstat(source)
-        if all(getattr(before, name) == getattr(after, name) for name in ("st_size", "st_mtime_ns", "st_ctime_ns")):
-            return digest, before.st_size
-    raise InputOutputError(f"{name}: the file changes while it is copied", "stop what writes it, and try again")
-
-
-def _copy_once(source: int, target: int, size: int) -> str:
-    digest = hashlib.sha256()
-    os.ftruncate(target, 0)
-    os.ftruncate(target, size)
-    position = 0
-    while position < size:
-        try:
-            data = os.lseek(source, position, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            data = size  # a hole up to the end
-        _hash_zeros(digest, min(data, size) - position)
-        position = data
-        end = min(os.lseek(source, position, os.SEEK_HOLE), size) if position < size else size
-        while position < end:
-            chunk = os.pread(source, min(_CHUNK, end - position), position)
-            if not chunk:
-                return ""  # cut short under our hands: the caller sees the new size and tries again
-            digest.update(chunk)
-            written = 0
-            while written < len(chunk):
-                written += os.pwrite(target, chunk[written:], position + written)
-            position += len(chunk)
-    return digest.hexdigest()
-
-
-def _hash_zeros(digest: hashlib._Hash, count: int) -> None:
-    zeros = bytes(_CHUNK)
-    while count > 0:
-        digest.update(zeros[:min(count, _CHUNK)])
-        count -= _CHUNK

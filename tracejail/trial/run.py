@@ -10,10 +10,10 @@ import fcntl
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 from tracejail.errors import IncompleteError
 from tracejail.jail.enter import Launch, Started, start
@@ -26,11 +26,13 @@ from tracejail.trace.tracer import trace
 
 from .answers import Answers
 from .outcome import Outcome, exit_status
-from .ready import all_asleep, is_ready
+from .ready import is_ready, time_run
 
-_QUIET = 0.15          # seconds without news, for a target that listens and has exercises to come
-_QUIET_ALONE = 0.6     # the same without exercises: then quiet is the end of the learning
-_SETTLE = 0.05         # seconds without news after an exercise
+_QUIET = 0.015         # seconds in which no thread ran, for a target that listens and has exercises to come
+_QUIET_ALONE = 0.6     # seconds without news, without exercises: then quiet is the end of the learning
+_SETTLE = 0.015        # seconds in which no thread ran, after an exercise
+_RESTLESS = 0.15       # seconds without news that will do for a target that never rests, as one that polls
+_LOOK = 0.003          # seconds between two looks while something is waited for
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
 _MOST_OUTPUT = 64 << 20  # bytes
@@ -78,9 +80,11 @@ class _Run:
         self.started: Started | None = None
         self.processes: set[int] = set()
         self.over = False
-        self.began = self.last_stop = time.monotonic()
-        self.last_news = self.began
+        self.began = self.last_stop = monotonic()
+        self.last_news = self.last_run = self.began
         self.news: tuple[object, ...] = ()
+        self.time_run: int | None = None
+        self.next_look = 0.0
         self.ever = 0                # processes that there were
         self.listening = False
         self.queue = list(drive.exercises)
@@ -131,11 +135,11 @@ class _Run:
         return self.answers.enter(record)
 
     def finish(self, record: SyscallRecord) -> Answer:
-        self.last_stop = time.monotonic()
+        self.last_stop = monotonic()
         return self.answers.finish(record)
 
     def used(self, record: SyscallRecord) -> Answer:
-        self.last_stop = time.monotonic()
+        self.last_stop = monotonic()
         return self.answers.used(record)
 
     def born(self, process: int) -> None:
@@ -169,7 +173,7 @@ class _Run:
             self.answers.known.clear()
 
     def _seen(self, record: SyscallRecord) -> None:
-        self.last_stop = time.monotonic()
+        self.last_stop = monotonic()
 
     def _ids(self, known: set[int], word: int) -> None:
         number = word & 0xFFFFFFFF
@@ -196,7 +200,7 @@ class _Run:
             return
         if process == self.started.target:
             self.outcome.status = status
-            self.main_ended = time.monotonic()
+            self.main_ended = monotonic()
         elif process == self.started.init:
             self.over = True
         elif self.exercise is not None and process == self.exercise.pid:
@@ -208,7 +212,7 @@ class _Run:
         """Between two stops: does what the clock and the phase ask for."""
         if self.over:
             return None
-        now = time.monotonic()
+        now = monotonic()
         self._listen_for_news(now)
         self._follow_output(now)
         outcome = self.outcome
@@ -222,14 +226,25 @@ class _Run:
                 self._settle(now)
             case "stop":
                 self._stopping(now)
-        return 0.02 if now - self.last_stop < 1 else 0.1
+        return _LOOK if now - self.last_stop < 1 else 0.1
 
     def _listen_for_news(self, now: float) -> None:
         """What is asked for again and again, as a clock's time zone, is no news: the target is quiet all the same."""
         ledger = self.answers.supply.ledger
         news = (len(self.answers.known), len(ledger.lines), len(ledger.entries), self.ever, self.outcome.phase)
         if news != self.news:
-            self.news, self.last_news = news, now
+            self.news, self.last_news, self.last_run = news, now, now
+
+    def _quiet(self, now: float, seconds: float) -> bool:
+        """Whether no thread of the target ran for so long; or nothing new came for a while, and none runs now."""
+        if now < self.next_look:
+            return False
+        time = time_run(self.processes)
+        self.next_look = now + 10 * (monotonic() - now)  # a thousand threads take a while to look at
+        if time is None or time != self.time_run:
+            self.time_run, self.last_run = time, now
+        rested, silent = now - self.last_run, now - self.last_news
+        return time is not None and silent >= seconds and (rested >= seconds or silent >= _RESTLESS)
 
     def _start(self, now: float) -> None:
         outcome, drive = self.outcome, self.drive
@@ -247,7 +262,7 @@ class _Run:
             assert self.started is not None
             if not is_ready(drive.ready, self.started.init, self.launch.private_network):
                 return
-        elif now - self.last_news < quiet or not all_asleep(self.processes):
+        elif not self._quiet(now, quiet):
             return
         if drive.exercises or drive.ready or drive.reload:
             outcome.phase = "exercise"
@@ -256,7 +271,7 @@ class _Run:
             self._stop()
 
     def _settle(self, now: float) -> None:
-        if self.exercise is not None or now - self.last_news < _SETTLE or not all_asleep(self.processes):
+        if self.exercise is not None or not self._quiet(now, _SETTLE):
             return
         if self.queue:
             self._next()
@@ -299,7 +314,7 @@ class _Run:
         os.close(self.exercise_file)
         self.exercise_file = -1
         self.outcome.exercise_output += text
-        self.last_news = time.monotonic()
+        self.last_news = monotonic()
         if status != 0:
             self.outcome.failure = f"the exercise ended with status {exit_status(status)}: {command}"
             self.outcome.failed_output = text
@@ -309,7 +324,7 @@ class _Run:
     def _stop(self) -> None:
         self.outcome.phase = "stop"
         self.next_question = 0.0
-        self.deadline = time.monotonic() + _GRACE
+        self.deadline = monotonic() + _GRACE
         self.outcome.stopped = self.outcome.status is None
         self._signal(self.drive.stop)
 
@@ -344,7 +359,7 @@ class _Run:
                 os.killpg(self.exercise.pid, signal.SIGKILL)
             outcome.failed_output = _contents(self.exercise_file)
         self._stop()
-        self.deadline = time.monotonic() + 2
+        self.deadline = monotonic() + 2
 
     def _roots(self) -> list[int]:
         """The target while it lives, else the processes that it left to the init (children of it, proc(5))."""
@@ -370,8 +385,8 @@ class _Run:
                 os.killpg(self.exercise.pid, signal.SIGKILL)
         if self.started is not None and not self.over:
             self._kill_all()
-            limit = time.monotonic() + 10
-            while not self.over and time.monotonic() < limit:
+            limit = monotonic() + 10
+            while not self.over and monotonic() < limit:
                 try:
                     stop = ptrace.wait_stop(block=False)
                 except ChildProcessError:
