@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tracejail.errors import KernelLacksError, UsageError
 from tracejail.kernel import fanotify
@@ -15,6 +16,30 @@ from tracejail.trace.miss_program import FAILURES
 from tracejail.trace.seccomp_engine import seccomp_engine
 
 NAMES = ("auto", "bpf", "seccomp")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCheck:
+    """Whether an engine can be had here (`lacks` is ""), and what it is good for."""
+
+    name: str
+    lacks: str
+    about: str
+
+
+def checks() -> tuple[EngineCheck, ...]:
+    """Each engine, the one that auto takes first, tried by loading it."""
+    lacks = ""
+    try:
+        with miss_engine():
+            _check_fanotify()
+    except Refused as refused:
+        lacks = str(refused)
+    without = "" if os.geteuid() == 0 else "a trial needs root"
+    return (
+        EngineCheck("bpf", lacks or without, "calls that succeed do not stop"),
+        EngineCheck("seccomp", without, "stops at each call that carries a path; needs neither BPF nor fanotify"),
+    )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -13,16 +14,42 @@ import pytest
 
 from tests.tool import COMMAND, mounts, processes, tracejail
 
+# Busy until it is killed: listings, opens, looks, misses, threads and children.
 PROGRAM = """
-import os, sys, time
-for name in sorted(os.listdir("/usr/lib/python3.11"))[:60]:
-    try:
-        open("/usr/lib/python3.11/" + name, "rb").read()
-    except OSError:
-        pass
-if os.fork() == 0:
-    time.sleep(0.2)
+import os, sys, threading, time
+def work():
+    for name in sorted(os.listdir("/usr/lib/python3.11"))[:60]:
+        try:
+            os.stat("/usr/lib/python3.11/" + name)
+            open("/usr/lib/python3.11/" + name, "rb").read()
+            os.access("/nowhere/" + name, os.R_OK)
+        except OSError:
+            pass
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+children = [os.fork() for _ in range(2)]
+work()
+if 0 not in children:
+    for child in children:
+        os.waitpid(child, 0)
+    if os.fork() == 0:
+        time.sleep(0.2)
 """
+ROUNDS = {signal.SIGKILL: 200, signal.SIGTERM: 10, signal.SIGINT: 10}
+
+
+def kernel_objects() -> list[str]:
+    """BPF programs of this name, and fanotify groups of whomever, that there are now."""
+    shown = subprocess.run(["bpftool", "prog", "show", "name", "tracejail"], capture_output=True, text=True, check=False)
+    found = [line for line in shown.stdout.splitlines() if "tracejail" in line]
+    for status in Path("/proc").glob("[0-9]*/fdinfo/*"):
+        try:
+            if "fanotify flags" in status.read_text():
+                found.append(str(status))
+        except OSError:
+            continue
+    return found
 
 
 def wait_until(condition: object, seconds: float = 10) -> bool:
@@ -40,22 +67,32 @@ def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
     before = mounts()
     words = ["learn", "-j", str(tmp_path / "jail"), "/usr/bin/python3", "-c", PROGRAM, mark]
     chance = random.Random(int(number))
-    for _ in range(20 if number is signal.SIGKILL else 5):
+    assert shutil.which("bpftool"), "install bpftool"
+    for _ in range(ROUNDS[number]):
         learner = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(chance.uniform(0.02, 0.9))
+        time.sleep(chance.uniform(0.02, 0.7))
         learner.send_signal(number)
         _, errors = learner.communicate(timeout=30)
         assert b"Traceback" not in errors
         assert wait_until(lambda: not processes(mark)), f"processes left: {processes(mark)}"
         assert mounts() == before
+        assert wait_until(lambda: not kernel_objects()), kernel_objects()
         # A jail that is there is whole: it came by one rename, with its manifest after it.
         assert wait_until(lambda: not [name for name in os.listdir(tmp_path) if name.startswith(".")]), os.listdir(tmp_path)
         for name in os.listdir(tmp_path):
             assert name in ("jail", "jail.json"), os.listdir(tmp_path)
         if learner.returncode == 0:
             subprocess.run(["rm", "-rf", tmp_path / "jail", tmp_path / "jail.json"], check=True)
-    done = tracejail("learn", "--replace", *words[1:])
+    done = tracejail("learn", "--replace", "--engine", "bpf", *words[1:])
     assert done.status == 0, done.out + done.err
+
+
+def test_the_objects_are_seen_while_it_runs(tmp_path: Path) -> None:
+    learner = subprocess.Popen([*COMMAND, "learn", "-q", "-j", str(tmp_path / "jail"), "/bin/sleep", "2"])
+    try:
+        assert wait_until(lambda: len(kernel_objects()) >= 4), kernel_objects()
+    finally:
+        learner.wait(30)
 
 
 def test_a_stale_staging_directory_is_cleared(tmp_path: Path) -> None:

@@ -286,8 +286,23 @@ def _diff(fields: Fields, arguments: list[str]) -> int:
     return 1 if rows else 0
 
 
+def _doctor(fields: Fields, arguments: list[str]) -> int:
+    if not fields.get("self"):
+        raise UsageError("doctor: only --self is there yet", "tracejail doctor --self says what this machine allows")
+    _exactly(arguments, 0, "no words")
+    from tracejail.engines import checks
+
+    rows = checks()
+    taken = next((row.name for row in rows if not row.lacks), "")
+    for row in rows:
+        state = f"not to be had here: {row.lacks}" if row.lacks else "taken by --engine auto" if row.name == taken else "there"
+        print(escape(f"{row.name:<8} {state}; {row.about}"))
+    return 0 if taken else 6
+
+
 _NUL = (Option(("-0", "--null"), "nul", "", "end each path with NUL instead of a newline"),)
 _REPLACE = (Option(("--replace",), "replace", "", "make a jail anew that is there already"),)
+_SELF = (Option(("--self",), "self", "", "what this kernel and these privileges allow: which engine, and why"),)
 _EVERY = (Option(("-a", "--all"), "every", "", "calls that succeed too"),)
 
 SUBCOMMANDS: dict[str, Subcommand] = {
@@ -308,6 +323,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "[OPTION...] PROGRAM [ARGUMENT...]", "the failing calls of a program, one truss-like line each",
         (*JAIL, *_EVERY, *OUTPUT, *TARGET, *ENGINE, *FROM, *VERBOSE), _trace,
     ),
+    "doctor": Subcommand("--self", "what this machine allows: which engine watches a target, and why", _SELF, _doctor),
     "merge": Subcommand("A B [-o C]", "one manifest of two", OUTPUT, _merge),
     "diff": Subcommand("A B", "what differs between two manifests", JSON, _diff),
 }
