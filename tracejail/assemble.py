@@ -3,10 +3,11 @@ runs of the same thing."""
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
+from typing import NamedTuple
 
 from tracejail.contents import with_digests
 from tracejail.model import (
@@ -39,8 +40,7 @@ class Keep(Enum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """What beside the runs decides the manifest."""
 
     command: Command
@@ -57,7 +57,8 @@ def host_identity(host: HostRoot) -> HostIdentity:
     text = read_start(host, JailPath("/etc/os-release"), 4096) or read_start(host, JailPath("/usr/lib/os-release"), 4096)
     fields = dict(line.split("=", 1) for line in text.decode("utf-8", "replace").splitlines() if "=" in line)
     name = fields.get("PRETTY_NAME", "").strip("\"'")
-    return HostIdentity(host.path, name, platform.release(), platform.machine())
+    machine = os.uname()
+    return HostIdentity(host.path, name, machine.release, machine.machine)
 
 
 def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, named: Iterable[Entry]) -> Manifest:

@@ -79,6 +79,27 @@ def test_version_loads_next_to_nothing() -> None:
     assert not {"argparse", "json", "tabulate", "dataclasses", "ctypes"} & set(done.stdout.decode().split())
 
 
+@pytest.mark.parametrize(
+    ("words", "unwanted"),
+    [
+        (["--help"], {"dataclasses", "typing", "json", "tracejail.model"}),
+        (["learn", "--help"], {"dataclasses", "typing", "json", "tracejail.model"}),
+        (["list", "M"], {"elftools", "ptrace", "tabulate", "ctypes", "hashlib", "tracejail.learn", "tracejail.kernel"}),
+        (["why", "M", "/a"], {"elftools", "ptrace", "tabulate", "ctypes", "hashlib", "tracejail.learn", "tracejail.kernel"}),
+        (["deps", "/bin/sh"], {"ptrace", "tabulate", "socket", "json", "tracejail.learn", "tracejail.manifest"}),
+    ],
+)
+def test_a_command_loads_what_it_needs(words: list[str], unwanted: set[str], tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a")), str(path))
+    given = [str(path) if word == "M" else word for word in words]
+    code = f"import sys; sys.argv[1:] = {given!r}; from tracejail.cli.main import main; main()"
+    code += "; print(*sys.modules, file=sys.stderr)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    assert done.stdout and not unwanted & set(done.stderr.decode().split())
+
+
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     write_manifest(manifest(*(entry(f"/{number:06}") for number in range(20000))), str(path))

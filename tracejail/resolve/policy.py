@@ -5,15 +5,14 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tracejail.model import EntryType, JailPath
 
 from .host import HostNode
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether an object may come in, why not, and the mode that it gets."""
 
     allowed: bool
@@ -21,8 +20,7 @@ class Verdict:
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """A device that every jail may have (devices.txt of the kernel's documentation)."""
 
     name: str
