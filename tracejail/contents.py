@@ -34,7 +34,9 @@ def contents_of(host: HostRoot, entries: Iterable[Entry], accounts: Accounts) ->
                 return reduce_passwd(text, accounts) if entry.path.endswith("passwd") else reduce_group(text, accounts)
             case Content.LD_CACHE:
                 data = read_start(host, entry.path, _LARGEST_MADE)
-                return reduce_cache(data, lambda path: _is_file(present, path))
+                # Most libraries of a host are in no directory of the jail: they need no walk.
+                known = {os.path.basename(path) for path in present}
+                return reduce_cache(data, lambda path: os.path.basename(path) in known and _is_file(present, path))
 
     return give
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nouns import directory, entry, manifest
+from nouns import directory, entry, link, manifest
 
 from tracejail import assemble, contents
 from tracejail.assemble import Keep, Shape
-from tracejail.contents import with_digests, with_hard_links
+from tracejail.contents import contents_of, with_digests, with_hard_links
 from tracejail.model import Accounts, Command, Content, Entry, EntryType
 from tracejail.resolve.host import HostRoot, open_host_root
+from tracejail.resolve.loader import CacheLibrary, read_cache, write_cache
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
 
@@ -91,6 +92,20 @@ def test_what_is_made_is_hashed_as_made(tmp_path: Path, host: HostRoot) -> None:
     assert with_digests(host, [made], Accounts(users=("me",))) == [replace(made, sha256=sha256(text), size=len(text))]
     empty = entry("/none", content=Content.EMPTY, sha256="", size=0)
     assert with_digests(host, [empty], NOBODY)[0].sha256 == sha256(b"")
+
+
+def test_the_cache_has_the_libraries_of_the_jail(tmp_path: Path, host: HostRoot) -> None:
+    paths = ("/lib/libin.so.1", "/lib/liblinked.so.1", "/lib/libgone.so.1", "/opt/libin.so.1", "/lib/dir.so.1", "/lib/lost.so.1")
+    (tmp_path / "etc").mkdir()
+    rows = [CacheLibrary(os.path.basename(path), path, 0x303) for path in paths]
+    (tmp_path / "etc/ld.so.cache").write_bytes(write_cache(rows))
+    entries = [
+        link("/lib", "usr/lib"), directory("/usr"), directory("/usr/lib"), directory("/usr/lib/dir.so.1"),
+        entry("/usr/lib/libin.so.1"), link("/usr/lib/liblinked.so.1", "libin.so.1"), link("/usr/lib/lost.so.1", "none"),
+    ]
+    made = contents_of(host, entries, NOBODY)(entry("/etc/ld.so.cache", content=Content.LD_CACHE))
+    assert isinstance(made, bytes)
+    assert sorted(row.path for row in read_cache(made)) == ["/lib/libin.so.1", "/lib/liblinked.so.1"]
 
 
 def test_a_second_manifest_of_a_run_reads_nothing_again(tmp_path: Path, host: HostRoot, hashed: list[int]) -> None:
