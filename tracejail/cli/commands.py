@@ -244,9 +244,8 @@ def _deps(fields: Fields, arguments: list[str]) -> int:
     rows = deps(str(fields.get("host_root") or "/"), arguments)
     if fields.get("json"):
         import json
-        from dataclasses import asdict
 
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([row._asdict() for row in rows]))
     else:
         for row in rows:
             by = f", needed by {row.needed_by}" if row.needed_by else ""
@@ -289,9 +288,8 @@ def _diff(fields: Fields, arguments: list[str]) -> int:
     rows = diff(_manifest(arguments[0]), _manifest(arguments[1]))
     if fields.get("json"):
         import json
-        from dataclasses import asdict
 
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([row._asdict() for row in rows]))
     else:
         for row in rows:
             print(escape(f"{row.change:<8} {row.path}    {row.detail}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tracejail.model import Entry, Manifest
 
@@ -13,8 +13,7 @@ _COMPARED = ("type", "mode", "uid", "gid", "size", "sha256", "content", "target"
 _values = operator.attrgetter(*_COMPARED)
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """A path that is in one manifest only, or not the same in both: added, removed, changed."""
 
     path: str

@@ -11,7 +11,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tracejail.errors import InputOutputError
 from tracejail.model import Entry, Manifest
@@ -71,8 +71,7 @@ def plain(value: object) -> object:
 _PLAIN = frozenset((str, int, bool, type(None)))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     """A dataclass's fields, looked up once."""
 
     names: tuple[str, ...]
