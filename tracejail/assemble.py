@@ -144,9 +144,14 @@ def _sorted(notes: dict[str, PathNote]) -> tuple[PathNote, ...]:
     return tuple(notes[path] for path in sorted(notes))
 
 
-def same_in_both(manifest: Manifest, proof: Ledger) -> Manifest:
-    """Only what both the learning and the proving run found absent: names that are random are in one of them."""
-    return replace(manifest, absent=tuple(note for note in manifest.absent if note.path in proof.absent))
+def same_in_both(manifest: Manifest, proof: Ledger, outcome: Outcome) -> Manifest:
+    """Only what both the learning and the proving run found absent, or listened on: names and ports that are random are
+    in one of them."""
+    return replace(
+        manifest,
+        absent=tuple(note for note in manifest.absent if note.path in proof.absent),
+        listens=tuple(address for address in manifest.listens if address in outcome.listens),
+    )
 
 
 def names_of(host: HostRoot, directories: Iterable[str], known: Iterable[str]) -> list[Entry]:

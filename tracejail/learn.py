@@ -5,6 +5,7 @@ Long because: it is the outer loop, told in one place from the first run to the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both, with_packages
 from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
 from tracejail.deps import closure_of
+from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, SourceChangedError
 from tracejail.jail.build import populate
 from tracejail.jail.remove import remove_tree
@@ -25,9 +27,11 @@ from tracejail.replaceable import check_replaceable
 from tracejail.resolve.accounts import account_names, words_of
 from tracejail.result import ended, result_of, why_not
 from tracejail.show import Show
+from tracejail.trace.engine import Engine
 from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome, as_expected, ended_words
+from tracejail.trial.stand_ins import stand_ins
 from tracejail.trial.supply import Supply
 from tracejail.trial.target import new_supply, place, rules_of, scratch_tree
 from tracejail.trial.walk import Place, parent_of
@@ -51,8 +55,13 @@ def learn(options: TrialOptions, show: Show) -> LearnResult:
 
     Raises TracejailError; a target that ends badly is no error but a result that is not clean.
     """
+    with chosen(options.engine, show) as engine:
+        return _learn(options, show, engine)
+
+
+def _learn(options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
     began = time.monotonic()
-    work = learner(options, show)
+    work = learner(options, show, engine)
     jail = os.path.abspath(options.jail or os.path.basename(work.program) + ".jail")
     manifest_path = os.path.abspath(options.manifest or jail + ".json")
     former = _former(jail, manifest_path, options)
@@ -102,11 +111,13 @@ def _learn_once(work: Learner, mounts: frozenset[str]) -> Learned:
 
 
 def _answer_in_place(work: Learner, mounts: frozenset[str]) -> Learned:
-    with scratch_tree() as tree:
-        supply = new_supply(work.host, tree, rules_of(work.options, mounts))
+    session = work.engine.session
+    with scratch_tree() as tree, stand_ins(tree, session) if session else contextlib.nullcontext() as watch:
+        supply = new_supply(work.host, tree, rules_of(work.options, mounts), watch)
         place(supply, work.program, work.options)
         answers = Answers(supply, Manner.LEARN, work.show.say)
         outcome = run_once(work, tree.fd, mounts, answers, "learning")
+        supply.note_followed_links()
         return _learned(work, outcome, supply, mounts, tuple(supply.ledger.lines))
 
 
@@ -186,7 +197,7 @@ def _prove(
         manifest = _manifest(work, learned, jail, keep, all_names, former, names)
         manifest = _build(work, manifest, stage)
         proof = _verify_run(work, manifest, stage)
-        manifest = same_in_both(manifest, proof.ledger)
+        manifest = same_in_both(manifest, proof.ledger, proof.outcome)
         expected = as_expected(proof.outcome, options.expect)
         if expected and not proof.ledger.missing:
             if not all_names and learned.listed and _differs(learned.outcome, proof.outcome):
@@ -233,7 +244,7 @@ def _with_names(
     again = _verify_run(work, fuller, stage)
     if not _differs(learned.outcome, again.outcome) and not again.ledger.missing:
         work.notes["its output shows names of directories that it only lists: these names are in the jail"] = None
-        return same_in_both(fuller, again.ledger), again
+        return same_in_both(fuller, again.ledger, again.outcome), again
     return _build(work, manifest, stage), proof
 
 

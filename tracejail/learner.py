@@ -12,6 +12,7 @@ from tracejail.jail.enter import Launch
 from tracejail.model import Manifest, TrialOptions
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.show import Show
+from tracejail.trace.engine import Engine
 from tracejail.trace.seccomp_engine import seccomp_engine
 from tracejail.trial import ready
 from tracejail.trial.answers import Answers, Manner
@@ -44,11 +45,16 @@ class Learner:
     user: User
     show: Show
     stdin: int
+    engine: Engine
     rounds: int = 0
     notes: dict[str, None] = field(default_factory=dict)
     unreachable: dict[str, None] = field(default_factory=dict)   # addresses outside the private network
 
-    def launch(self, root: int, mounts: frozenset[str], terminal: bool) -> Launch:
+    def engine_for(self, manner: Manner) -> Engine:
+        """A collecting run must hear of the calls that succeed, too: they tell what of the tree is used."""
+        return self.engine if manner is not Manner.COLLECT else seccomp_engine()
+
+    def launch(self, root: int, mounts: frozenset[str], terminal: bool, manner: Manner) -> Launch:
         """How the target is started in a mount."""
         options = self.options
         if self.stdin > 2:
@@ -64,7 +70,7 @@ class Learner:
             groups=self.user.groups,
             private_network=options.network == "private",
             mounts=tuple(MOUNT_TYPES[name] for name in ESCALATION if name in mounts),
-            filter=seccomp_engine().filter,
+            filter=self.engine_for(manner).filter,
             standard=(0, 1, 2) if terminal else (self.stdin, 1, 2),
             terminal=terminal,
         )
@@ -91,7 +97,7 @@ def signal_number(name: str) -> int:
         raise UsageError(f"{name}: not a signal", "see kill -l") from None
 
 
-def learner(options: TrialOptions, show: Show) -> Learner:
+def learner(options: TrialOptions, show: Show, engine: Engine) -> Learner:
     """Check the options and look up what they name. Raises UsageError, KernelLacksError, InputOutputError."""
     ready.check(options.ready)
     signal_number(options.stop)
@@ -100,7 +106,7 @@ def learner(options: TrialOptions, show: Show) -> Learner:
     host = open_host_root(options.host_root)
     program = find_program(host, options.argv[0])
     check_privileges()
-    return Learner(options, host, program, find_identity(host, options.user), show, _standard_input(options.stdin))
+    return Learner(options, host, program, find_identity(host, options.user), show, _standard_input(options.stdin), engine)
 
 
 def _standard_input(source: str) -> int:
@@ -120,8 +126,10 @@ def _standard_input(source: str) -> int:
 
 def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers, what: str) -> Outcome:
     terminal = work.options.interactive and answers.manner is not Manner.VERIFY
-    launch = work.launch(root, mounts, terminal)
-    outcome = run(launch, work.drive(what), seccomp_engine(), answers, work.show)
+    engine = work.engine_for(answers.manner)
+    answers.misses_only = engine.session is not None
+    launch = work.launch(root, mounts, terminal, answers.manner)
+    outcome = run(launch, work.drive(what), engine, answers, work.show)
     for address in answers.unreachable if launch.private_network else ():
         work.unreachable[address] = None
         work.notes[f"a connect to {address} failed: the trial's network is private (--net host)"] = None

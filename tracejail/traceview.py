@@ -8,14 +8,15 @@ import signal
 import time
 from collections.abc import Callable
 
+from tracejail.engines import chosen
 from tracejail.errors import UsageError
 from tracejail.jail.enter import Launch, start
 from tracejail.kernel import ptrace
 from tracejail.model import SyscallRecord, TrialOptions
 from tracejail.resolve.host import open_host_root
 from tracejail.show import Show
-from tracejail.trace.engine import Answer, Hooks, Interrupted
-from tracejail.trace.seccomp_engine import seccomp_engine
+from tracejail.trace.engine import Answer, Engine, Hooks, Interrupted
+from tracejail.trace.tracer import trace as run_traced
 from tracejail.trace.truss import line
 from tracejail.trial.outcome import exit_status
 from tracejail.trial.run import BLOCKED
@@ -33,7 +34,12 @@ def trace(options: TrialOptions, jail: str, every: bool, show: Show, emit: Calla
     if jail and not os.path.isdir(jail):
         raise UsageError(f"{jail}: no such jail", "name a directory with -j")
     program = find_program(open_host_root(jail), options.argv[0]) if jail else find_program(host, options.argv[0])
+    # Calls that succeed are seen by the seccomp engine only; of those that fail, all errors count.
+    name = "seccomp" if every and options.engine == "auto" else options.engine
+    if every and name == "bpf":
+        raise UsageError("--all --engine bpf: that engine tells of no call that succeeds", "leave out one of them")
     with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(chosen(name, show, failures=()))
         root = -1
         if jail:
             lower = os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -50,12 +56,12 @@ def trace(options: TrialOptions, jail: str, every: bool, show: Show, emit: Calla
             groups=user.groups,
             private_network=bool(jail) and options.network == "private",
             mounts=tuple(MOUNT_TYPES[name] for name in options.mounts),
-            filter=seccomp_engine().filter,
+            filter=engine.filter,
         )
-        return _trace(launch, every, emit, options.timeout)
+        return _trace(launch, engine, every, emit, options.timeout)
 
 
-def _trace(launch: Launch, every: bool, emit: Callable[[str], None], timeout: float) -> int:
+def _trace(launch: Launch, engine: Engine, every: bool, emit: Callable[[str], None], timeout: float) -> int:
     statuses: dict[int, int] = {}
     alive: set[int] = set()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
@@ -63,7 +69,6 @@ def _trace(launch: Launch, every: bool, emit: Callable[[str], None], timeout: fl
     started = start(launch)
 
     def enter(record: SyscallRecord) -> bool:
-        alive.add(record.process)
         return True
 
     def finish(record: SyscallRecord) -> Answer:
@@ -84,7 +89,11 @@ def _trace(launch: Launch, every: bool, emit: Callable[[str], None], timeout: fl
     try:
         ptrace.seize(started.target)
         started.go()
-        seccomp_engine().run(started.target, Hooks(enter, finish, lambda _: None, ended, idle))
+        hooks = Hooks(
+            enter=enter, finish=finish, used=lambda _: Answer.LEAVE, event=lambda _: None, started=alive.add,
+            ended=ended, idle=idle,
+        )
+        run_traced(started.target, engine, hooks)
     except Interrupted as interrupt:
         return 128 + interrupt.number
     finally:

@@ -7,12 +7,14 @@ import time
 from dataclasses import replace
 
 from tracejail.contents import contents_of, times_of
+from tracejail.engines import chosen
 from tracejail.errors import UsageError
 from tracejail.jail.build import populate
 from tracejail.learner import Learner, Proof, learner, verify_in
 from tracejail.model import LearnResult, Manifest, TrialOptions
 from tracejail.result import result_of
 from tracejail.show import Show
+from tracejail.trace.engine import Engine
 from tracejail.trial.outcome import as_expected, ended_words
 from tracejail.trial.target import scratch_tree
 
@@ -22,8 +24,13 @@ def verify(manifest: Manifest, options: TrialOptions, show: Show) -> LearnResult
 
     Raises TracejailError.
     """
+    with chosen(options.engine, show) as engine:
+        return _verify(manifest, options, show, engine)
+
+
+def _verify(manifest: Manifest, options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
     began = time.monotonic()
-    work = learner(options, show)
+    work = learner(options, show, engine)
     jail = options.jail or manifest.jail
     if options.jail and not os.path.isdir(options.jail):
         raise UsageError(f"{options.jail}: no such jail", "build it: tracejail build MANIFEST -j DIR")

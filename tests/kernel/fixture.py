@@ -3,7 +3,8 @@
 The header is the comment at the top of the source: a sentence on the trap, then lines `KEY: VALUE`:
 `build` (compiler flags), `host` (a shell command run in the base directory), `learn` (options of learn), `status`
 (learn's exit status), `host-status` (the program's own on the host), `ignore` (a regular expression for paths that depend
-on the loader's version), `restart: differs` (and why).
+on the loader's version), `restart: differs` (and why), `first: differs` (and why the first who asks for a path is not the
+same in each run).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "fixtures"
-_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart): (.*)")
+_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart|first): (.*)")
 _INTERPRETERS = {".py": "/usr/bin/python3", ".sh": "/bin/sh"}
 
 
@@ -33,6 +34,7 @@ class Fixture:
     status: int = 0
     host_status: int = 0
     restart_differs: str = ""
+    first_differs: str = ""
     ignore: str = ""
 
 
@@ -53,9 +55,10 @@ def read(source: Path) -> Fixture:
     if not trap:
         raise ValueError(f"{source}: the header says nothing of the trap")
     words = {key: shlex.split(" ".join(keys.get(key, []))) for key in ("build", "learn")}
-    differs = " ".join(keys.get("restart", []))
-    if differs and not re.fullmatch(r"differs[:,] .+", differs):
-        raise ValueError(f"{source}: restart: differs, and the reason")
+    differs = {key: " ".join(keys.get(key, [])) for key in ("restart", "first")}
+    for key, reason in differs.items():
+        if reason and not re.fullmatch(r"differs[:,] .+", reason):
+            raise ValueError(f"{source}: {key}: differs, and the reason")
     return Fixture(
         source=source,
         trap=trap.strip(),
@@ -64,7 +67,8 @@ def read(source: Path) -> Fixture:
         learn=tuple(words["learn"]),
         status=int(keys.get("status", ["0"])[0]),
         host_status=int(keys.get("host-status", ["0"])[0]),
-        restart_differs=differs,
+        restart_differs=differs["restart"],
+        first_differs=differs["first"],
         ignore="|".join(keys.get("ignore", [])),
     )
 

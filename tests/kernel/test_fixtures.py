@@ -1,14 +1,16 @@
-"""Each fixture under `learn` and `learn --restart`: the misses, whether it is clean, and the exit status."""
+"""Each fixture by both engines and under `--restart`: the misses, whether it is clean, the exit status, the manifest."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,21 +30,23 @@ def place() -> Iterator[Path]:
     subprocess.run(["rm", "-rf", "--", directory], check=True)
 
 
-@pytest.mark.parametrize("manner", ["answer", "restart"])
-@pytest.mark.parametrize("fixture", _FIXTURES, ids=lambda fixture: fixture.source.stem)
-def test_fixture(fixture: fx.Fixture, manner: str, place: Path) -> None:
+def _on_host(fixture: fx.Fixture, place: Path) -> tuple[list[str], set[str]]:
+    """Build it and run it on the host: its command, and the miss lines that it states."""
     (place / "bin").mkdir()
-    base = place / "base"
-    command = [*fx.build(fixture, place / "bin"), str(base)]
-
-    fx.prepare(fixture, base)
+    command = [*fx.build(fixture, place / "bin"), str(place / "base")]
+    fx.prepare(fixture, place / "base")
     host = subprocess.run(command, env=_ENVIRONMENT, cwd="/", capture_output=True, timeout=_SECONDS, check=False)
     assert host.returncode == fixture.host_status, host.stderr.decode(errors="replace")
     stated = set(host.stdout.decode().splitlines())
     assert stated, "it states no miss"
+    return command, stated
 
+
+def _learn(fixture: fx.Fixture, place: Path, command: list[str], *how: str) -> tuple[dict[str, Any], set[str]]:
+    """Learn it on a fresh base; the result, and the miss lines that are its own."""
+    base = place / "base"
     fx.prepare(fixture, base)
-    options = ["--json", "--jail", str(place / "jail"), *fixture.learn, *(["--restart"] if manner == "restart" else [])]
+    options = ["--json", "--replace", "--jail", str(place / "jail"), *fixture.learn, *how]
     environment = {**_ENVIRONMENT, "PYTHONPATH": str(fx.DIRECTORY.parent)}
     learn = subprocess.run(
         [sys.executable, "-m", "tracejail", "learn", *options, *command],
@@ -50,12 +54,38 @@ def test_fixture(fixture: fx.Fixture, manner: str, place: Path) -> None:
     )
     assert learn.stdout, learn.stderr.decode(errors="replace")
     result = json.loads(learn.stdout)
-    seen = {fx.plain(line) for line in result["misses"] if fx.is_own(fixture, line, base)}
-    # Sorted lists, so that a difference shows as the lines that differ.
-    if not (manner == "restart" and fixture.restart_differs):
-        assert sorted(seen) == sorted(stated), result
     ended = (result["clean"], result["status"], learn.returncode)
     assert ended == (fixture.status == 0, fixture.status, fixture.status), result
+    return result, {fx.plain(line) for line in result["misses"] if fx.is_own(fixture, line, base)}
+
+
+def _manifest(fixture: fx.Fixture, place: Path) -> list[str]:
+    """The manifest's lines, without the times of the base, which is made anew for each run."""
+    text = Path(f"{place}/jail.json").read_text()
+    text = re.sub(r'"mtime_ns": \d+', '"mtime_ns": 0', text)
+    if fixture.first_differs:
+        text = re.sub(r'"because": \{[^}]*\}', '"because": {}', text)
+    return text.splitlines()
+
+
+@pytest.mark.parametrize("fixture", _FIXTURES, ids=lambda fixture: fixture.source.stem)
+def test_both_engines(fixture: fx.Fixture, place: Path) -> None:
+    command, stated = _on_host(fixture, place)
+    seen = {}
+    for engine in ("bpf", "seccomp"):
+        result, own = _learn(fixture, place, command, "--engine", engine)
+        # Sorted lists, so that a difference shows as the lines that differ.
+        assert sorted(own) == sorted(stated), (engine, result)
+        seen[engine] = (result["rounds"], _manifest(fixture, place))
+    assert seen["bpf"] == seen["seccomp"]
+
+
+@pytest.mark.parametrize("fixture", _FIXTURES, ids=lambda fixture: fixture.source.stem)
+def test_restart(fixture: fx.Fixture, place: Path) -> None:
+    command, stated = _on_host(fixture, place)
+    result, own = _learn(fixture, place, command, "--restart")
+    if not fixture.restart_differs:
+        assert sorted(own) == sorted(stated), result
 
 
 def test_there_are_enough_fixtures() -> None:

@@ -182,7 +182,7 @@ def _vsftpd(site: Site) -> None:
         "vsftpd.conf",
         f"listen=YES\nlisten_port=2121\nlisten_address=127.0.0.1\nbackground=NO\nanonymous_enable=YES\n"
         f"anon_root={d}/pub\nno_anon_password=YES\nsecure_chroot_dir={d}/empty\nxferlog_enable=NO\n"
-        "pasv_min_port=30000\npasv_max_port=30010\nseccomp_sandbox=NO\n",
+        "pasv_min_port=30000\npasv_max_port=30000\nseccomp_sandbox=NO\n",
     )
 
 

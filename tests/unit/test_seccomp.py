@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from tracejail.kernel.ptrace import I386, X86_64
 from tracejail.kernel.seccomp import Refuse, Trace, assemble, pack, simulate
-from tracejail.trace.seccomp_engine import _tables
+from tracejail.trace.miss_engine import miss_rules
+from tracejail.trace.seccomp_engine import seccomp_rules
 from tracejail.trace.table import ROWS
 
 ALLOW, TRACE, ENOSYS = 0x7FFF0000, 0x7FF00000, 0x00050000 | errno.ENOSYS
-RULES = {architecture: {number: row.trace for number, row in rows.items()} for architecture, rows in _tables().items()}
+RULES = seccomp_rules()
 FILTER = assemble(RULES)
+MISSES = assemble(miss_rules())
 
 
 def test_each_row_is_answered_as_it_says() -> None:
@@ -33,6 +36,28 @@ def test_an_argument_decides() -> None:
         assert simulate(program, X86_64, 44, (0, 0, 0, 0, 1 << bit)) == TRACE
     assert simulate(FILTER, X86_64, 56, (0x00800000,)) == TRACE
     assert simulate(FILTER, X86_64, 56, (0x00000011,)) == ALLOW
+
+
+def test_the_miss_only_engine_lets_opens_pass_that_make_nothing_of_the_hosts() -> None:
+    for flags, stops in (
+        (os.O_RDONLY, False), (os.O_RDWR, False), (os.O_WRONLY | os.O_CREAT | os.O_TRUNC, False),
+        (os.O_RDWR | os.O_CREAT | os.O_EXCL, False), (os.O_WRONLY | os.O_CREAT | os.O_APPEND, False),
+        (os.O_RDWR | os.O_CREAT, True), (os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, True),
+        (os.O_RDWR | os.O_CREAT | os.O_APPEND, True), (os.O_PATH | os.O_NOFOLLOW, True),
+    ):
+        assert simulate(MISSES, X86_64, 257, (0, 0, flags)) == (TRACE if stops else ALLOW), oct(flags)
+        assert simulate(MISSES, X86_64, 2, (0, flags)) == (TRACE if stops else ALLOW), oct(flags)
+
+
+def test_the_miss_only_engine_refuses_and_names_the_same_calls() -> None:
+    for number, action in RULES[X86_64].items():
+        if isinstance(action, Refuse):
+            assert simulate(MISSES, X86_64, number) == ENOSYS
+    for number in (161, 105, 50, 59, 87, 82):   # chroot setuid listen execve unlink rename
+        assert simulate(MISSES, X86_64, number) == TRACE
+    for number in (39, 0, 4, 257, 217, 21, 42):  # getpid read stat openat getdents64 access connect
+        assert simulate(MISSES, X86_64, number) == ALLOW
+    assert miss_rules()[I386] == RULES[I386]
 
 
 def test_x32_numbers_are_refused() -> None:

@@ -10,6 +10,7 @@ from tracejail.errors import UsageError
 from .escape import escape, escape_text
 from .options import (
     DRIVE,
+    ENGINE,
     FROM,
     JAIL,
     JSON,
@@ -303,12 +304,12 @@ _EVERY = (Option("-a --all", "every", "", "calls that succeed too"),)
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "run a program in a trial until a jail for it is proven",
-        (*LEARN, *TARGET, *DRIVE, *POLICY, *FROM, *JSON, *VERBOSE), _learn,
+        (*LEARN, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
     ),
     "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM), _build),
     "verify": Subcommand(
         "[OPTION...] MANIFEST", "run the program in a copy of its jail, nothing answered: is it clean?",
-        (*JAIL, *TARGET, *DRIVE, *POLICY, *FROM, *JSON, *VERBOSE), _verify,
+        (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _verify,
     ),
     "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*_NUL, *OUTPUT), _list),
     "export": Subcommand("[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats", OUTPUT, _export),
@@ -316,7 +317,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "deps": Subcommand("FILE...", "what files need by what they say themselves; runs nothing", (*FROM, *JSON), _deps),
     "trace": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "the failing calls of a program, one truss-like line each",
-        (*JAIL, *_EVERY, *OUTPUT, *TARGET, *FROM, *VERBOSE), _trace,
+        (*JAIL, *_EVERY, *OUTPUT, *TARGET, *ENGINE, *FROM, *VERBOSE), _trace,
     ),
     "merge": Subcommand("A B [-o C]", "one manifest of two", OUTPUT, _merge),
     "diff": Subcommand("A B", "what differs between two manifests", JSON, _diff),

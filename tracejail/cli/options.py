@@ -36,6 +36,9 @@ VERBOSE = (
 )
 JSON = (Option("--json", "json", "", "one JSON document on standard output"),)
 FROM = (Option("--from", "host_root", "ROOT", "the tree that files come from (default /)"),)
+ENGINE = (
+    Option("--engine", "engine", "NAME", "how the target is watched (default auto)", choices="auto bpf seccomp"),
+)
 TARGET = (
     Option("-u --user", "user", "USER", "run the target as this user of the host, or UID:GID"),
     Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
@@ -55,7 +58,6 @@ DRIVE = (
 POLICY = (
     Option("--allow", "allows", "GLOB", "let in what the policy denies", repeat=True),
     Option("--exclude", "excludes", "GLOB", "treat these paths as if the host had them not", repeat=True),
-    Option("--engine", "engine", "NAME", "how the target is watched (default auto)", choices="auto seccomp"),
     Option("--max-names", "max_names", "N", "names shown of one directory (default 20000)", number=True),
 )
 LEARN = (

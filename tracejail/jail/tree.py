@@ -49,6 +49,7 @@ class Seen:
     inode: int
     target: str
     foreign: bool
+    accessed: bool      # since it was made, as far as its times tell: the kernel sets that of last access (MNT_RELATIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ def open_tree(fd: int, name: str, in_memory: bool = False) -> Tree:
     return Tree(fd, os.fstat(fd).st_dev, name, in_memory)
 
 
-def look(tree: Tree, path: str) -> Seen | None:
-    """What is at `path`, all of whose parents must be real directories; None if nothing is."""
+def look(tree: Tree, path: str, target: bool = True) -> Seen | None:
+    """What is at `path`, all of whose parents must be real directories; None if nothing is. Reading a link's `target`
+    sets its time of last access."""
     try:
         fd = openat2(tree.fd, path.lstrip("/") or ".", O_PATH_NOFOLLOW, 0, _STRAIGHT)
     except OSError as error:
@@ -79,8 +81,8 @@ def look(tree: Tree, path: str) -> Seen | None:
         status = os.fstat(fd)
         kind, foreign = TYPES[stat.S_IFMT(status.st_mode)], status.st_dev != tree.device
         # A link of another mount may say something else to us than to the target, as /proc/self does.
-        target = os.readlink("", dir_fd=fd) if kind is EntryType.SYMLINK and not foreign else ""
-        return Seen(kind, status.st_ino, target, foreign)
+        text = os.readlink("", dir_fd=fd) if target and kind is EntryType.SYMLINK and not foreign else ""
+        return Seen(kind, status.st_ino, text, foreign, status.st_atime_ns != status.st_mtime_ns)
     finally:
         os.close(fd)
 
@@ -99,11 +101,17 @@ def open_file(tree: Tree, path: str) -> int | None:
         os.close(fd)
 
 
+def open_path(tree: Tree, path: str) -> int:
+    """An O_PATH descriptor of what is at `path`, a link not followed. Raises OSError."""
+    return openat2(tree.fd, path.lstrip("/") or ".", O_PATH_NOFOLLOW, 0, _STRAIGHT | NO_XDEV)
+
+
 @contextlib.contextmanager
 def _parent(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
     directory, _, name = path.rpartition("/")
     with _errors(tree, path):
-        flags = os.O_RDONLY | os.O_DIRECTORY
+        # O_PATH: a real open of a directory that is watched by this process itself would wait for itself.
+        flags = os.O_PATH | os.O_DIRECTORY
         fd = openat2(tree.fd, directory.lstrip("/") or ".", flags, 0, _STRAIGHT | NO_XDEV)
         try:
             yield fd, name
@@ -142,9 +150,9 @@ def make_directory(tree: Tree, path: str, attributes: Attributes) -> None:
 def set_directory(tree: Tree, path: str, attributes: Attributes) -> None:
     """Owner, mode and time of a directory that is there, `/` too."""
     with _errors(tree, path):
-        fd = openat2(tree.fd, path.lstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
+        fd = openat2(tree.fd, path.lstrip("/") or ".", os.O_PATH | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
         try:
-            _give(fd, attributes)
+            _give(f"/proc/self/fd/{fd}", attributes)
         finally:
             os.close(fd)
 
@@ -218,21 +226,27 @@ def make_stand_in(tree: Tree, path: str, size: int, attributes: Attributes) -> i
             os.close(fd)
 
 
-def fill(tree: Tree, path: str, inode: int, source: int, attributes: Attributes) -> tuple[str, int] | None:
-    """Give a stand-in its bytes; None if another thing is at its path by now."""
+def open_stand_in(tree: Tree, path: str, inode: int) -> int | None:
+    """A descriptor to write a stand-in; None if another thing is at its path by now."""
     try:
-        fd = openat2(tree.fd, path.lstrip("/"), os.O_WRONLY | os.O_NOFOLLOW, 0, _STRAIGHT | NO_XDEV)
+        fd = openat2(tree.fd, path.lstrip("/"), os.O_RDWR | os.O_NOFOLLOW, 0, _STRAIGHT | NO_XDEV)
     except OSError:
         return None
-    try:
-        if os.fstat(fd).st_ino != inode:
-            return None
-        with _errors(tree, path):
-            done = copy_content(source, fd, path)
-            _give(fd, attributes)
-        return done
-    finally:
+    if os.fstat(fd).st_ino != inode:
         os.close(fd)
+        return None
+    return fd
+
+
+def fill(tree: Tree, path: str, fd: int, source: int, xattrs: tuple[tuple[str, str], ...]) -> tuple[str, int]:
+    """Give a stand-in, open for writing, its bytes; owner, mode and times stay what they are. Gives (sha256, size)."""
+    with _errors(tree, path):
+        status = os.fstat(fd)
+        done = copy_content(source, fd, path)
+        # Writing takes file capabilities away.
+        mode = stat.S_IMODE(status.st_mode)
+        _give(fd, Attributes(mode, status.st_uid, status.st_gid, status.st_mtime_ns, xattrs))
+    return done
 
 
 def make_hard_link(tree: Tree, path: str, first: str) -> None:
@@ -247,9 +261,9 @@ def remove(tree: Tree, path: str) -> None:
         os.unlink(name, dir_fd=parent)
 
 
-def _give(fd: int, attributes: Attributes) -> None:
-    os.fchown(fd, attributes.uid, attributes.gid)
-    os.fchmod(fd, attributes.mode)
+def _give(fd: int | str, attributes: Attributes) -> None:
+    os.chown(fd, attributes.uid, attributes.gid)
+    os.chmod(fd, attributes.mode)
     for name, value in attributes.xattrs:
         with contextlib.suppress(OSError):  # a file system without that kind of attribute keeps the rest
             os.setxattr(fd, name, bytes.fromhex(value))

@@ -19,6 +19,7 @@ from ptrace.binding.linux_struct import user_regs_struct
 from .syscalls import libc
 
 _CONT, _GETREGS, _SETREGS, _SYSCALL, _DETACH = 7, 12, 13, 24, 17
+_GETSIGINFO = 0x4202
 _GETEVENTMSG, _SEIZE, _INTERRUPT, _LISTEN, _GET_SYSCALL_INFO = 0x4201, 0x4206, 0x4207, 0x4208, 0x420E
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x80 | 1 << 20  # SYSGOOD FORK VFORK CLONE EXEC SECCOMP EXITKILL
 _EVENT_FORK, _EVENT_VFORK, _EVENT_CLONE, _EVENT_EXEC, _EVENT_SECCOMP, _EVENT_STOP = 1, 2, 3, 4, 7, 128
@@ -34,6 +35,15 @@ _information_address = ctypes.addressof(_information)
 _INFORMATION_SIZE = len(_information)
 _unpack_entry = struct.Struct("=B3xIQQQ6Q").unpack_from
 _message = ctypes.c_ulong()
+_siginfo = ctypes.create_string_buffer(128)
+_siginfo_address = ctypes.addressof(_siginfo)
+_SI_KERNEL = 0x80                 # siginfo.h: sent by the kernel
+_USER_CODE_32 = 0x23              # the code segment of 32-bit programs, asm/segment.h
+_registers = ctypes.create_string_buffer(ctypes.sizeof(user_regs_struct))
+_registers_address = ctypes.addressof(_registers)
+_words = struct.Struct("=18Q")    # struct user_regs_struct of x86-64, up to the code segment
+_RAX, _RIP = 80, 128              # offsets in it, in bytes
+_rax_rip = struct.Struct("=Q")
 
 
 class StopKind(Enum):
@@ -67,6 +77,14 @@ class SyscallEntry:
     architecture: int
     number: int
     words: tuple[int, int, int, int, int, int]
+
+
+@dataclass(slots=True)
+class SyscallReturn:
+    """A system call on its way out, from the registers: what SyscallEntry has, and the result."""
+
+    entry: SyscallEntry
+    result: int
 
 
 class ThreadGone(Exception):
@@ -143,17 +161,40 @@ def syscall_result(thread: int) -> int:
     return int(struct.unpack_from("=q", _information, 24)[0])
 
 
+def sent_by_kernel(thread: int) -> bool:
+    """At a signal-delivery-stop: whether the kernel sent the signal, as a BPF program does, and no process."""
+    _call(_GETSIGINFO, thread, 0, _siginfo_address)
+    return bool(struct.unpack_from("=3i", _siginfo)[2] == _SI_KERNEL)
+
+
+def syscall_return(thread: int) -> SyscallReturn | None:
+    """At a signal-delivery-stop on the way out of an x86-64 system call: that call. None for a 32-bit program."""
+    _call(_GETREGS, thread, 0, _registers_address)
+    _, _, _, _, _, _, _, r10, r9, r8, rax, _, rdx, rsi, rdi, number, _, segment = _words.unpack_from(_registers)
+    if segment == _USER_CODE_32:
+        return None
+    result = rax - (1 << 64) if rax >> 63 else rax
+    return SyscallReturn(SyscallEntry(X86_64, number, (rdi, rsi, rdx, r10, r8, r9)), result)
+
+
+def architecture(thread: int) -> int:
+    """Of the call that a stopped thread is in: an x86-64 program may make i386 calls by `int 0x80`."""
+    _call(_GET_SYSCALL_INFO, thread, _INFORMATION_SIZE, _information_address)
+    return int(_unpack_entry(_information)[1])
+
+
 def rewind(thread: int) -> None:
-    """At a syscall-exit-stop, go back before the call, so that it is made again when the thread goes on.
+    """At a syscall-exit-stop, or a signal-delivery-stop on the way out of a call, go back before the call, so that it is
+    made again when the thread goes on.
 
     Both `syscall` and `int 0x80` are two bytes long, and the vdso's 32-bit landing pad follows an `int 0x80`
     (80,000 rewinds measured under a 200 microsecond timer, 64 and 32 bit: no failure).
     """
-    registers = user_regs_struct()
-    _call(_GETREGS, thread, 0, ctypes.addressof(registers))
-    registers.rax = registers.orig_rax
-    registers.rip -= 2
-    _call(_SETREGS, thread, 0, ctypes.addressof(registers))
+    _call(_GETREGS, thread, 0, _registers_address)
+    words = _words.unpack_from(_registers)
+    _rax_rip.pack_into(_registers, _RAX, words[15])
+    _rax_rip.pack_into(_registers, _RIP, words[16] - 2)
+    _call(_SETREGS, thread, 0, _registers_address)
 
 
 def set_argument(thread: int, architecture: int, index: int, value: int) -> None:
@@ -165,4 +206,6 @@ def set_argument(thread: int, architecture: int, index: int, value: int) -> None
     _call(_SETREGS, thread, 0, ctypes.addressof(registers))
 
 
-assert _binding.PTRACE_GETREGS == _GETREGS  # the register layout above is the one of this machine's binding
+# The register layout above is the one of this machine's binding.
+assert _binding.PTRACE_GETREGS == _GETREGS
+assert (user_regs_struct.rax.offset, user_regs_struct.rip.offset) == (_RAX, _RIP)

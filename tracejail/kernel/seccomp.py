@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from .syscalls import libc, syscall
 
-_LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _JEQ, _JGE, _JSET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16   # struct seccomp_data, linux/seccomp.h
 _ALLOW, _TRACE, _ERRNO = 0x7FFF0000, 0x7FF00000, 0x00050000
 _X32_BIT = 0x40000000
@@ -25,10 +25,12 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Stop always, or only where argument `argument` has one of the bits `mask` (0: always)."""
+    """Stop always, or only where argument `argument` has one of the bits `mask`, or where one of the `cases`
+    (bits, value) holds: the low half of it, cut to the bits, is the value."""
 
     argument: int = 0
     mask: int = 0
+    cases: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,15 @@ def _search(rows: list[tuple[int, Action]]) -> list[Instruction]:
 def _act(action: Action) -> list[Instruction]:
     if isinstance(action, Refuse):
         return [(_RETURN, 0, 0, _ERRNO | action.code)]
+    low = _ARGUMENTS_AT + 8 * action.argument
+    if action.cases:
+        steps: list[Instruction] = []
+        for at, (bits, value) in enumerate(action.cases):
+            left = 3 * (len(action.cases) - at - 1) + 1
+            steps += [(_LOAD, 0, 0, low), (_AND, 0, 0, bits), (_JEQ, left, 0, value)]
+        return [*steps, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _TRACE)]
     if not action.mask:
         return [(_RETURN, 0, 0, _TRACE)]
-    low = _ARGUMENTS_AT + 8 * action.argument
     return [
         (_LOAD, 0, 0, low),
         (_JSET, 3, 0, action.mask & 0xFFFFFFFF),
@@ -109,6 +117,8 @@ def simulate(program: list[Instruction], architecture: int, number: int, words: 
             return constant
         elif code == 0x05:
             position += constant
+        elif code == _AND:
+            accumulator &= constant
         else:
             hit = {_JEQ: accumulator == constant, _JGE: accumulator >= constant, _JSET: bool(accumulator & constant)}
             position += true if hit[code] else false

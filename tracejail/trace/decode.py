@@ -32,15 +32,15 @@ def link_of(thread: int, name: str) -> str:
 
 
 def record_call(
-    thread: int, process: int, program: str, row: Row, entry: SyscallEntry
+    thread: int, process: int, program: str, row: Row, entry: SyscallEntry, rerooted: bool = True
 ) -> SyscallRecord | None:
-    """Read all that the call names. None where nothing is to be known: an unreadable or an empty path, a socket
-    address of another family."""
+    """Read all that the call names; where no process was `rerooted`, the root directory is known to be /. None where
+    nothing is to be known: an unreadable or an empty path, a socket address of another family."""
     architecture = "i386" if entry.architecture == I386 else "x86-64"
     record = SyscallRecord(process, thread, program, row.name, architecture, (), words=entry.words)
     match row.decode:
         case Decode.PATHS:
-            return _with_paths(record, row, entry)
+            return _with_paths(record, row, entry, rerooted)
         case Decode.LISTING:
             directory = link_of(thread, f"fd/{_descriptor(entry.words[0])}")
             if not directory:
@@ -69,7 +69,7 @@ def _descriptor(word: int) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
-def _with_paths(record: SyscallRecord, row: Row, entry: SyscallEntry) -> SyscallRecord | None:
+def _with_paths(record: SyscallRecord, row: Row, entry: SyscallEntry, rerooted: bool) -> SyscallRecord | None:
     flags = 0
     if row.open_flags is not None:
         flags = entry.words[row.open_flags] & 0xFFFFFFFF
@@ -79,6 +79,7 @@ def _with_paths(record: SyscallRecord, row: Row, entry: SyscallEntry) -> Syscall
     elif row.name == "creat":
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
     at_flags = entry.words[row.at_flags] & 0xFFFFFFFF if row.at_flags is not None else 0
+    root = (link_of(record.thread, "root") or "/") if rerooted else "/"
     arguments = []
     for path in row.paths:
         spelled = read_string(record.thread, entry.words[path.argument])
@@ -86,14 +87,14 @@ def _with_paths(record: SyscallRecord, row: Row, entry: SyscallEntry) -> Syscall
             # The program is an open file; what it needs beside itself, its interpreter, is looked up by path.
             spelled = os.fsencode(_start(record.thread, path, entry))
         if spelled:  # any other empty path is about a descriptor that is there
-            arguments.append(_argument(record.thread, row, entry, path, os.fsdecode(spelled), flags, at_flags))
+            arguments.append(_argument(record.thread, row, entry, path, os.fsdecode(spelled), flags, at_flags, root))
     if not arguments:
         return None
     return replace(record, arguments=tuple(arguments), flags=flags)
 
 
 def _argument(
-    thread: int, row: Row, entry: SyscallEntry, path: Path, spelled: str, flags: int, at_flags: int
+    thread: int, row: Row, entry: SyscallEntry, path: Path, spelled: str, flags: int, at_flags: int, root: str
 ) -> PathArgument:
     want, follow = path.want, path.follow
     if row.open_flags is not None or row.how is not None:
@@ -104,7 +105,6 @@ def _argument(
         follow = False
     if at_flags & _AT_SYMLINK_FOLLOW and want is not Want.CREATE:
         follow = True
-    root = link_of(thread, "root") or "/"
     if row.how is not None:
         # open_how.resolve: with RESOLVE_IN_ROOT the directory descriptor is the root of this look-up.
         extra = read_memory(thread, entry.words[row.how] + 16, 8)

@@ -1,12 +1,14 @@
-"""What an engine is: a filter for the target, and a loop that turns stops into records for the hooks."""
+"""What an engine is: a filter for the target, and perhaps a session of the miss-only kind; and what it tells to whom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tracejail.model import SyscallRecord
+
+from .session import Session
 
 
 class Answer(Enum):
@@ -21,19 +23,22 @@ class Hooks:
     """What the tracer is handed: function values. It knows no manifest and no policy."""
 
     enter: Callable[[SyscallRecord], bool]      # at a call's entry; true if its result is wanted too
-    finish: Callable[[SyscallRecord], Answer]   # at its exit, where wanted
+    finish: Callable[[SyscallRecord], Answer]   # at its exit, where wanted, or where it failed
+    used: Callable[[SyscallRecord], Answer]     # at its exit, where it may have used a stand-in (miss-only engine)
     event: Callable[[SyscallRecord], None]      # a call without a path that is worth knowing, at its entry
+    started: Callable[[int], None]              # a process was made: id
     ended: Callable[[int, int], None]           # a process ended: id, status as of wait(2)
     idle: Callable[[], float | None]            # seconds to wait at most, or None to end the loop
+    sources: Mapping[int, Callable[[], None]] = field(default_factory=dict)  # descriptor -> what to do when it is readable
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine as a value: its name, the packed seccomp filter of the target, and its loop."""
+    """An engine as a value: its name, the packed seccomp filter of the target, and the BPF side where it has one."""
 
     name: str
     filter: bytes
-    run: Callable[[int, Hooks], None]           # seized thread, hooks
+    session: Session | None = None
 
 
 class Interrupted(Exception):

@@ -17,7 +17,7 @@ from tracejail.model import Because, EntryType, Miss, MissKind, Origin, PathArgu
 from tracejail.trace.engine import Answer
 from tracejail.trace.misses import because as because_of
 from tracejail.trace.misses import misses
-from tracejail.trace.table import LOOKS, OPENS, PERMISSIONS
+from tracejail.trace.table import LOOKS, OPENS, PERMISSIONS, ROWS
 
 from .supply import Refusal, Supply
 from .walk import Place, Walk
@@ -32,7 +32,7 @@ class Manner(Enum):
 
 
 _Key = tuple[object, ...]
-_CHANGES = frozenset(("rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "umount2", "mount"))
+_CHANGES = frozenset(row.name for row in ROWS if row.changes) | {"unlink", "unlinkat", "rmdir"}
 # mkdir of what the host has is EEXIST there; `mkdir -p` makes each directory of a path in this way.
 _MAKES_DIRECTORY = frozenset(("mkdir", "mkdirat"))
 _NO_WAY_OUT = (-errno.ENETUNREACH, -errno.EHOSTUNREACH)
@@ -61,7 +61,22 @@ class Answers:
     unreachable: dict[str, None] = field(default_factory=dict)  # addresses that the private network has no way to
     users: dict[int, str] = field(default_factory=dict)   # process -> its credentials, until they change
     retried: dict[int, tuple[str, str]] = field(default_factory=dict)   # thread -> the path of its last second try
+    nowhere: set[_Key] = field(default_factory=set)       # questions that the host answers with no, too
+    misses_only: bool = False            # the engine tells of no call that succeeds but of those that use stand-ins
     answered: int = 0
+
+    def sources(self) -> dict[int, Callable[[], None]]:
+        """Descriptors that tell of waiting threads, and what answers them."""
+        watch = self.supply.watch
+        if watch is None:
+            return {}
+        return {
+            watch.files_group: lambda: watch.serve_files(self._fill_for),
+            watch.directories_group: lambda: watch.serve_directories(self.supply.stock),
+        }
+
+    def _fill_for(self, path: str, descriptor: int) -> bool:
+        return self.supply.fill(path, descriptor) is None
 
     def enter(self, record: SyscallRecord) -> bool:
         """At the entry of a call; whether its result is wanted."""
@@ -69,6 +84,7 @@ class Answers:
             self.forget_user(record.process)  # a set-user-ID program
         if record.syscall in _CHANGES:
             self.known.clear()
+            self.nowhere.clear()
         wanted = bool(record.address) and record.syscall == "connect"
         for argument in record.arguments:
             if argument.want is Want.LIST:
@@ -80,18 +96,16 @@ class Answers:
         return wanted
 
     def _enter_path(self, record: SyscallRecord, argument: PathArgument) -> bool:
-        looks = record.syscall in LOOKS
-        key = self._key(record, argument)
         if argument.want is Want.CREATE:
-            if (_holds_content(record.flags) or record.syscall in _MAKES_DIRECTORY) and key not in self.touched:
-                self.touched.add(key)
-                self._create_over(record, argument)
+            if _holds_content(record.flags) or record.syscall in _MAKES_DIRECTORY:
+                key = self._question(record, argument)
+                if key not in self.touched:
+                    self.touched.add(key)
+                    self._create_over(record, argument)
             return True
-        if key in self.known:
+        if not self.misses_only and self._key(record, argument) in self.known:
             return False
-        if (self.supply.shown or self.supply.stand_ins) and key not in self.touched:
-            self.touched.add(key)
-            self._fill(record, argument, looks)
+        self._use(record, argument)
         if self._may_list(record):
             # Before the open, not at the first read: a program that compares the directory's times in between, as
             # tar does, must find that nothing has changed.
@@ -101,14 +115,32 @@ class Answers:
                 self.supply.stock(found.path)
         return True
 
+    def used(self, record: SyscallRecord) -> Answer:
+        """At the exit of a call that succeeded and may have used what is only shown."""
+        for argument in record.arguments:
+            if argument.want in (Want.OBJECT, Want.CREATE):
+                self._use(record, argument)
+        return Answer.LEAVE
+
+    def _use(self, record: SyscallRecord, argument: PathArgument) -> None:
+        if self.supply.shown or self.supply.stand_ins:
+            key = self._question(record, argument)
+            if key not in self.touched:
+                self.touched.add(key)
+                self._fill(record, argument, record.syscall in LOOKS)
+
+    def _question(self, record: SyscallRecord, argument: PathArgument) -> _Key:
+        """What makes two calls the same question, whoever asks: the path, and how it is asked for."""
+        looks = record.syscall in LOOKS
+        return (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks)
+
     def _key(self, record: SyscallRecord, argument: PathArgument) -> _Key:
-        """What makes two calls the same question: the path, how it is asked for, and who asks."""
+        """The question, and who asks it for what."""
         who = self.users.get(record.process)
         if who is None:
             who = self.users[record.process] = credentials(record.process)
         asked = record.words[PERMISSIONS[record.syscall]] if record.syscall in PERMISSIONS else record.flags
-        looks = record.syscall in LOOKS
-        return (argument.root, argument.base, argument.spelled, argument.follow, argument.want, looks, asked, who)
+        return (*self._question(record, argument), asked, who)
 
     def forget_user(self, process: int) -> None:
         """The process is about to become another user."""
@@ -129,7 +161,11 @@ class Answers:
             if refusal is not None:
                 self._refused(refusal, because)
                 return
-        self.supply.note(found, Origin.MISS, because, MissKind.ABSENT)
+        if argument.want is Want.EXECUTE:
+            self.supply.interpreters(found.path, argument.root, argument.base, because, bring=True)
+        # Links on the way to what was there before are noted after the run, by what the kernel says of them.
+        if any(hop.path in self.supply.shown and (hop.last or hop.type is not EntryType.SYMLINK) for hop in found.hops):
+            self.supply.note(found, Origin.MISS, because, MissKind.ABSENT)
 
     def _create_over(self, record: SyscallRecord, argument: PathArgument) -> None:
         """A call that makes a file where it finds none: what the host's file holds must be there first."""
@@ -153,6 +189,10 @@ class Answers:
 
     def finish(self, record: SyscallRecord) -> Answer:
         """At the exit of a call."""
+        watch = self.supply.watch
+        if watch and record.thread in watch.denied:
+            watch.denied.discard(record.thread)
+            return Answer.RETRY  # fanotify can only say EPERM; the file is gone by now, and the call is to find it so
         if record.result in _NO_WAY_OUT and record.address:
             self.unreachable[record.address.removeprefix("inet:")] = None
         if record.result >= 0 or record.result in (-errno.EEXIST, -errno.EISDIR, -errno.EINPROGRESS):
@@ -168,6 +208,8 @@ class Answers:
     def _succeeded(self, record: SyscallRecord) -> None:
         if record.syscall in _CHANGES and record.result == 0:
             self._changed(record)
+        if self.misses_only and self.manner is not Manner.COLLECT:
+            return
         for argument in record.arguments:
             key = self._key(record, argument)
             if key not in self.known and argument.want in (Want.OBJECT, Want.EXECUTE):
@@ -181,6 +223,7 @@ class Answers:
     def _changed(self, record: SyscallRecord) -> None:
         """What the target took away is not brought back: on the host it would be gone as well."""
         self.known.clear()
+        self.nowhere.clear()
         removed = self.supply.removed
         gone = record.arguments[:1] if record.syscall.startswith(("rename", "unlink", "rmdir")) else ()
         for argument in gone:
@@ -215,11 +258,15 @@ class Answers:
             self._remember(self.supply.ledger.refused, argument, miss.because, "the kernel said no")
             return False
         create = argument.want is Want.CREATE
+        key = (*self._question(record, argument), record.program, record.syscall)
+        if key in self.nowhere:
+            return False
         found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
         if found.place is Place.ABSENT or (found.place is Place.FAILS and not any(hop.missing for hop in found.hops)):
             if not (create and record.flags == 0 and record.syscall.startswith(("rename", "link"))):
                 self._heard(miss)
             self._remember(self.supply.ledger.absent, argument, miss.because, "not on the host either")
+            self.nowhere.add(key)
             return False
         if any(hop.missing for hop in found.hops):
             return self._answer(miss, found)

@@ -22,6 +22,7 @@ from tracejail.kernel.namespaces import network_namespace
 from tracejail.model import SyscallRecord
 from tracejail.show import Show
 from tracejail.trace.engine import Answer, Engine, Hooks
+from tracejail.trace.tracer import trace
 
 from .answers import Answers
 from .outcome import Outcome, exit_status
@@ -100,10 +101,12 @@ class _Run:
         try:
             self.started = start(launch)
             ptrace.seize(self.started.target)
-            self.processes.add(self.started.target)
             self.started.go()
-            hooks = Hooks(self.enter, self.finish, self.event, self.ended, self.idle)
-            self.engine.run(self.started.target, hooks)
+            hooks = Hooks(
+                enter=self.enter, finish=self.finish, used=self.used, event=self.event, started=self.born,
+                ended=self.ended, idle=self.idle, sources=self.answers.sources(),
+            )
+            trace(self.started.target, self.engine, hooks)
             failure = self.started.failure()
             if failure:
                 self.outcome.failure = self.outcome.failure or failure
@@ -130,6 +133,15 @@ class _Run:
     def finish(self, record: SyscallRecord) -> Answer:
         self.last_stop = time.monotonic()
         return self.answers.finish(record)
+
+    def used(self, record: SyscallRecord) -> Answer:
+        self.last_stop = time.monotonic()
+        return self.answers.used(record)
+
+    def born(self, process: int) -> None:
+        if process not in self.processes:
+            self.processes.add(process)
+            self.ever += 1
 
     def event(self, record: SyscallRecord) -> None:
         self._seen(record)
@@ -158,9 +170,6 @@ class _Run:
 
     def _seen(self, record: SyscallRecord) -> None:
         self.last_stop = time.monotonic()
-        if record.process not in self.processes:
-            self.processes.add(record.process)
-            self.ever += 1
 
     def _ids(self, known: set[int], word: int) -> None:
         number = word & 0xFFFFFFFF

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ from tracejail.resolve.policy import DEVICES, judge
 from tracejail.resolve.scripts import interpreter_line
 
 from .ledger import Ledger
+from .stand_ins import StandIns
 from .walk import Found, Hop, Place, Walk, join, walk
 
 # How much of a file the policy looks at for a private key, in bytes.
@@ -32,6 +34,7 @@ _MADE = {
 }
 _MOUNTS = {"proc": "proc", "sys": "sysfs", "devpts": "devpts"}
 _PTMX = (5, 2)
+_OF_A_PROCESS = re.compile(r"/proc/[0-9]+/.")
 _INTERPRETERS = 5  # nested "#!" that the kernel follows (fs/exec.c, bprm depth)
 
 
@@ -76,6 +79,7 @@ class Supply:
     stocked: dict[str, int] = field(default_factory=dict)  # directory -> how many names it was given
     removed: set[str] = field(default_factory=set)         # by the target itself: gone for it, whatever the host has
     on_paper: bool = False   # after the run: what is brought is noted for the next tree, and the used one is not asked
+    watch: StandIns | None = None                          # hears of the use of what is shown
     saved: set[str] = field(default_factory=set)           # brought before they were missed, to save rounds
     inodes: dict[tuple[int, int], str] = field(default_factory=dict)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -91,6 +95,10 @@ class Supply:
         if self.on_paper:
             entry = self.supplied.get(path)
             return Found(entry.type, entry.target) if entry else None
+        if path in self.shown:
+            # Whether a link was followed shows in its time of last access, which reading it would change.
+            seen = jail_tree.look(self.tree, path, target=False)
+            return Found(seen.type, self.supplied[path].target, seen.foreign) if seen else None
         seen = jail_tree.look(self.tree, path)
         return Found(seen.type, seen.target, seen.foreign) if seen else None
 
@@ -98,6 +106,9 @@ class Supply:
         if self._excluded(path) or (self.removed and self._was_removed(path)):
             return None
         node = inspect(self.host, JailPath(path))
+        if node is None and _OF_A_PROCESS.match(path):
+            # What proc has of a process depends on which one asks: here it is this one, not the target.
+            return Found(EntryType.FILE)
         return Found(node.type, node.target) if node else None
 
     def _was_removed(self, path: str) -> bool:
@@ -169,6 +180,8 @@ class Supply:
             match node.type:
                 case EntryType.DIRECTORY:
                     jail_tree.make_directory(self.tree, path, attributes)
+                    if self.watch:
+                        self.watch.directory(path)
                 case EntryType.SYMLINK:
                     jail_tree.make_symlink(self.tree, path, node.target, attributes)
                 case EntryType.FILE:
@@ -237,6 +250,8 @@ class Supply:
             else:
                 hop_origin = Origin.SYMLINK if hop.type is EntryType.SYMLINK else Origin.PARENT
             self.shown.discard(hop.path)
+            if self.watch:
+                self.watch.used(hop.path)
             self.ledger.note(entry, hop_origin, because, hop_kind, hop.via or via)
 
     def _was_listed(self, path: str) -> bool:
@@ -260,6 +275,8 @@ class Supply:
                 brought = self.bring(found)
                 self.note(found, origin, because, MissKind.INTERPRETER, via=program)
                 return brought
+            if bring:
+                self.fill(found.path)
             self.note(found, origin, because, MissKind.INTERPRETER, via=program)
             program = found.path
         return False
@@ -269,6 +286,8 @@ class Supply:
             node = inspect(self.host, JailPath(program))
             fd = open_source(self.host, node.path) if node and node.type is EntryType.FILE else None
         else:
+            if self.watch:
+                self.watch.release(program)
             fd = jail_tree.open_file(self.tree, program)
         if fd is None:
             return "", Origin.MISS
@@ -309,9 +328,20 @@ class Supply:
                 child = inspect(self.host, JailPath(path))
                 if child is not None and self._show_one(child):
                     self.shown.add(path)
+                    if self.watch:
+                        self._watch_shown(self.watch, child)
                     self.stocked[directory] += 1
         if self.stocked[directory]:
             jail_tree.set_directory(self.tree, directory, Attributes(node.mode, node.uid, node.gid, node.mtime_ns))
+
+    def _watch_shown(self, watch: StandIns, node: HostNode) -> None:
+        stand_in = self.stand_ins.get(node.path)
+        if stand_in is None:
+            seen = jail_tree.look(self.tree, node.path, target=False)
+            if seen is not None:
+                watch.shown(node.path, seen.inode, node.type)
+        elif not watch.shown(node.path, stand_in.inode, node.type):
+            self.fill(node.path)
 
     def _show_one(self, node: HostNode) -> bool:
         if node.type in (EntryType.CHARACTER, EntryType.BLOCK):
@@ -328,30 +358,47 @@ class Supply:
         self.stand_ins[node.path] = _StandIn(node, inode)
         return True
 
-    def fill(self, path: str) -> Refusal | None:
-        """Give the stand-in at a real path its bytes, before they are read. A file that the policy denies goes away
-        instead, and the reason is given."""
+    def fill(self, path: str, descriptor: int | None = None) -> Refusal | None:
+        """Give the stand-in at a real path its bytes, before they are read; `descriptor` is it, open for writing, where
+        the caller has it so. A file that the policy denies goes away instead, and the reason is given."""
         stand_in = self.stand_ins.pop(path, None)
         if stand_in is None:
             return None
         node = stand_in.node
+        if self.watch and descriptor is None:
+            self.watch.release(path)
         verdict = judge(JailPath(path), node, self._start(node), self.rules.allows)
         if not verdict.allowed:
             jail_tree.remove(self.tree, path)
             del self.supplied[path]
+            self.shown.discard(path)
             return Refusal("denied", verdict.reason, path)
         entry = self.supplied[path]
+        target = jail_tree.open_stand_in(self.tree, path, stand_in.inode) if descriptor is None else descriptor
+        if target is None:
+            return None
         source = open_source(self.host, node.path)
         try:
-            done = jail_tree.fill(self.tree, path, stand_in.inode, source, self._attributes(node, entry))
+            digest, size = jail_tree.fill(self.tree, path, target, source, entry.xattrs)
         finally:
             os.close(source)
-        if done is not None:
-            filled = replace(entry, sha256=done[0], size=done[1])
-            self.supplied[path] = filled
-            if path in self.ledger.entries:
-                self.ledger.entries[path] = replace(self.ledger.entries[path], sha256=done[0], size=done[1])
+            if descriptor is None:
+                os.close(target)
+        self.supplied[path] = replace(entry, sha256=digest, size=size)
+        if path in self.ledger.entries:
+            self.ledger.entries[path] = replace(self.ledger.entries[path], sha256=digest, size=size)
         return None
+
+    def note_followed_links(self) -> None:
+        """After a run: links that were shown, and followed to what was there already. No call failed for them and no
+        stand-in was opened: the kernel set their time of last access."""
+        for path in sorted(self.shown):
+            entry = self.supplied[path]
+            seen = jail_tree.look(self.tree, path, target=False) if entry.type is EntryType.SYMLINK else None
+            if seen is None or seen.type is not EntryType.SYMLINK or not seen.accessed:
+                continue
+            led = self.ledger.entries.get(self.resolve("/", "/", path, follow=True).path)
+            self.note(self.resolve("/", "/", path, follow=False), Origin.MISS, led.because if led else None, MissKind.ABSENT)
 
     # --- the beginning ---------------------------------------------------------------------------------------
 
@@ -373,6 +420,8 @@ class Supply:
         with contextlib.suppress(FileExistsError):
             if entry.type is EntryType.DIRECTORY:
                 jail_tree.make_directory(self.tree, entry.path, attributes)
+                if self.watch:
+                    self.watch.directory(entry.path)
             else:
                 jail_tree.make_node(self.tree, entry.path, entry.type, entry.device, attributes)
         self.supplied[entry.path] = entry

@@ -16,6 +16,7 @@ from tracejail.resolve.host import HostRoot, inspect, names
 from tracejail.trial.walk import Found, Place, join, walk
 
 from .ledger import Ledger
+from .stand_ins import StandIns
 from .supply import Rules, Supply
 
 _MOUNT_POINTS = {"proc": ("/proc",), "sys": ("/sys",), "devpts": ("/dev/pts", "/dev/ptmx")}
@@ -181,9 +182,9 @@ def _include(supply: Supply, path: str) -> None:
                 supply.warnings[f"{child} was not included: {refusal.reason}"] = None
 
 
-def new_supply(host: HostRoot, tree: Tree, rules: Rules) -> Supply:
+def new_supply(host: HostRoot, tree: Tree, rules: Rules, watch: StandIns | None = None) -> Supply:
     """A supply for an empty tree."""
-    return Supply(host, tree, rules, Ledger())
+    return Supply(host, tree, rules, Ledger(), watch=watch)
 
 
 def caller_environment(given: tuple[tuple[str, str], ...]) -> dict[str, str]:

@@ -1,0 +1,52 @@
+"""Which engine watches the target: the miss-only one where this kernel and these privileges allow it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from tracejail.errors import KernelLacksError, UsageError
+from tracejail.kernel import fanotify
+from tracejail.show import Show
+from tracejail.trace.engine import Engine
+from tracejail.trace.miss_engine import Refused, miss_engine
+from tracejail.trace.miss_program import FAILURES
+from tracejail.trace.seccomp_engine import seccomp_engine
+
+NAMES = ("auto", "bpf", "seccomp")
+
+
+@contextlib.contextmanager
+def chosen(name: str, show: Show, failures: tuple[int, ...] = FAILURES) -> Iterator[Engine]:
+    """The engine that `--engine` names, for the while of the block; why auto did not take bpf is told with -v.
+
+    Raises UsageError (no such engine), KernelLacksError (bpf was asked for and can't be had).
+    """
+    if name not in NAMES:
+        raise UsageError(f"--engine {name}: not one of {', '.join(NAMES)}", "leave it out for the best that there is")
+    with contextlib.ExitStack() as stack:
+        yield _engine(stack, name, show, failures)
+
+
+def _engine(stack: contextlib.ExitStack, name: str, show: Show, failures: tuple[int, ...]) -> Engine:
+    if name == "seccomp":
+        return seccomp_engine()
+    try:
+        engine = stack.enter_context(miss_engine(failures))
+        _check_fanotify()
+        return engine
+    except Refused as refused:
+        stack.close()
+        if name == "bpf":
+            hint = "--engine seccomp needs neither BPF nor fanotify"
+            raise KernelLacksError(f"the miss-only engine can't be had here: {refused}", hint) from None
+        show.say(f"engine seccomp, as the miss-only one can't be had here: {refused}")
+        return seccomp_engine()
+
+
+def _check_fanotify() -> None:
+    try:
+        os.close(fanotify.open_group(writable=True))
+    except OSError as error:
+        raise Refused(f"{error.strerror}") from None

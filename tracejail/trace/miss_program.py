@@ -1,0 +1,226 @@
+"""The BPF programs of the miss-only engine, as data: pure.
+
+One runs at each return of a system call (raw tracepoint sys_exit) and stops the calling thread by SIGSTOP, which can't be
+blocked, where the call is worth a look: it failed as a missing file makes it fail, or it looked at a stand-in. A call
+that succeeds costs a dozen instructions; only while there are stand-ins does it cost more. The other one runs at the
+end of each thread (sched_process_exit) and takes it off the map, so that no later owner of its number is ever stopped.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tracejail.kernel.bpf import (
+    ADD_CONSTANT,
+    CALL,
+    CURRENT_PID_TGID,
+    EXIT,
+    JUMP,
+    JUMP_EQUAL,
+    JUMP_NOT_EQUAL,
+    JUMP_SET,
+    JUMP_SIGNED_LESS,
+    LOAD_1,
+    LOAD_8,
+    LOAD_MAP,
+    MAP,
+    MAP_LOOKUP,
+    MAP_REMOVE,
+    MAP_VALUE,
+    MOVE,
+    MOVE_CONSTANT,
+    READ_KERNEL,
+    READ_USER,
+    READ_USER_STRING,
+    SEND_SIGNAL_THREAD,
+    STORE_4,
+    STORE_CONSTANT_8,
+    Instruction,
+    Line,
+)
+
+from .table import Decode, Row, Watch
+
+# Results that a missing file, a refusal or a dead socket gives.
+FAILURES = (
+    errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH,
+)
+TOLD = 1                      # of a thread's value in the map: stop it at the next return, whatever it is
+STAND_INS, SPECIAL = 1, 2     # of the first shared word: there are stand-ins; some of them are no files or directories
+SHORT, LONG = 64, 256         # bytes of a path, with its NUL, in the two maps of paths
+_LAST_ERROR = 511             # what is beyond is to be restarted, linux/errno.h
+# struct pt_regs of x86-64: where the arguments of a system call and its number lie.
+_ARGUMENT_AT = (112, 104, 96, 56, 72, 64)
+_NUMBER_AT = 120
+_NEVER_MISS = (Decode.EVENT, Decode.LISTING)
+_KEY, _PATH = -8, -8 - LONG   # places on the stack
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Descriptors of the maps: thread id -> value; inode number; path (shorter, longer); the shared words."""
+
+    threads: int
+    inodes: int
+    short_paths: int
+    long_paths: int
+    words: int
+
+
+def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILURES) -> list[Line]:
+    """The program at sys_exit; `failures` are the errors that count, () for all. Its context: the registers' address,
+    the result."""
+    watched = [row for row in rows if row.x86_64 is not None]
+    return [
+        Instruction(MOVE, 6, 1),
+        Instruction(LOAD_8, 7, 6, 8),
+        Instruction(LOAD_MAP, 1, MAP_VALUE, 0, maps.words),
+        Instruction(LOAD_8, 8, 1, 0),
+        Instruction(LOAD_8, 2, 1, 8),
+        Instruction(JUMP_NOT_EQUAL, 2, 0, "some are told"),
+        "nobody is told",
+        Instruction(JUMP_SIGNED_LESS, 7, 0, "failed"),
+        "of no account",
+        Instruction(JUMP_EQUAL, 8, 0, "out"),
+        *_call_number(),
+        *_successes(watched, maps),
+        "some are told",
+        *_own_thread(maps),
+        Instruction(LOAD_8, 1, 0, 0),
+        Instruction(JUMP_EQUAL, 1, 0, "nobody is told"),
+        Instruction(STORE_CONSTANT_8, 0, 0, 0, 0),
+        Instruction(JUMP, 0, 0, "stop"),
+        "failed",
+        *_counts(failures),
+        "failed so",
+        *_call_number(),
+        *(
+            Instruction(JUMP_EQUAL, 9, 0, "ours", row.x86_64)
+            for row in watched if row.x86_64 is not None and row.decode not in _NEVER_MISS
+        ),
+        Instruction(JUMP, 0, 0, "out"),
+        "ours",
+        *_own_thread(maps),
+        "stop",
+        Instruction(MOVE_CONSTANT, 1, 0, 0, signal.SIGSTOP),
+        Instruction(CALL, constant=SEND_SIGNAL_THREAD),
+        "out",
+        Instruction(MOVE_CONSTANT, 0),
+        Instruction(EXIT),
+    ]
+
+
+def _counts(failures: tuple[int, ...]) -> list[Line]:
+    if not failures:
+        return [Instruction(JUMP_SIGNED_LESS, 7, 0, "out", -_LAST_ERROR)]
+    lines: list[Line] = [Instruction(JUMP_EQUAL, 7, 0, "failed so", -code) for code in failures]
+    return [*lines, Instruction(JUMP, 0, 0, "of no account")]
+
+
+def at_end(maps: Maps) -> list[Line]:
+    """The program at sched_process_exit."""
+    return [
+        Instruction(CALL, constant=CURRENT_PID_TGID),
+        Instruction(STORE_4, 10, 0, _KEY),
+        *_key(maps.threads, _KEY),
+        Instruction(CALL, constant=MAP_REMOVE),
+        Instruction(MOVE_CONSTANT, 0),
+        Instruction(EXIT),
+    ]
+
+
+def _successes(rows: list[Row], maps: Maps) -> list[Line]:
+    """What to do, while there are stand-ins, with a call that succeeded or failed on what is there (readlink(2) of a
+    file: EINVAL); register 9 holds its number."""
+    lines: list[Line] = []
+    for row in rows:
+        if row.inode is None and row.watch not in (Watch.PATH, Watch.FANOTIFY_OR_PATH):
+            continue
+        assert row.x86_64 is not None
+        following = f"not {row.name}"
+        lines.append(Instruction(JUMP_NOT_EQUAL, 9, 0, following, row.x86_64))
+        if row.inode is not None:
+            lines += [
+                Instruction(JUMP_NOT_EQUAL, 7, 0, "out"),
+                *_register(_ARGUMENT_AT[row.inode.argument]),
+                *_read(READ_USER, 9, row.inode.at, "out"),
+                *_key(maps.inodes, _KEY),
+                Instruction(CALL, constant=MAP_LOOKUP),
+                Instruction(JUMP_NOT_EQUAL, 0, 0, "ours"),
+                Instruction(JUMP, 0, 0, "out"),
+            ]
+        else:
+            if row.watch is Watch.FANOTIFY_OR_PATH:
+                # fanotify tells of files and directories; opening another kind of stand-in is seen by its path.
+                lines += [Instruction(JUMP_SET, 8, 0, f"special {row.name}", SPECIAL), Instruction(JUMP, 0, 0, "out")]
+                lines.append(f"special {row.name}")
+            lines += [*_register(_ARGUMENT_AT[row.paths[0].argument]), Instruction(JUMP, 0, 0, "by path")]
+        lines.append(following)
+    lines.append(Instruction(JUMP, 0, 0, "out"))
+    lines += ["by path", *_known_path(maps.short_paths, SHORT, "longer"), "longer"]
+    lines += _known_path(maps.long_paths, LONG, "ours")
+    return lines
+
+
+def _known_path(paths: int, size: int, longer: str) -> list[Line]:
+    """Out, if the path at the address in register 9 is known; `longer` if it does not fit; else a stop."""
+    return [
+        *(Instruction(STORE_CONSTANT_8, 10, 0, _PATH + at, 0) for at in range(0, size, 8)),
+        Instruction(MOVE, 1, 10),
+        Instruction(ADD_CONSTANT, 1, constant=_PATH),
+        Instruction(MOVE_CONSTANT, 2, constant=size),
+        Instruction(MOVE, 3, 9),
+        Instruction(CALL, constant=READ_USER_STRING),
+        Instruction(JUMP_SIGNED_LESS, 0, 0, "ours", 2),   # unreadable or empty
+        Instruction(LOAD_1, 1, 10, _PATH),
+        Instruction(JUMP_NOT_EQUAL, 1, 0, "ours", ord("/")),
+        Instruction(JUMP_EQUAL, 0, 0, longer, size),      # cut, or just fitting
+        *_key(paths, _PATH),
+        Instruction(CALL, constant=MAP_LOOKUP),
+        Instruction(JUMP_EQUAL, 0, 0, "ours"),
+        Instruction(JUMP, 0, 0, "out"),
+    ]
+
+
+def _own_thread(maps: Maps) -> list[Line]:
+    """The address of the thread's value in register 0; out, if it is none of the target's."""
+    return [
+        Instruction(CALL, constant=CURRENT_PID_TGID),
+        Instruction(STORE_4, 10, 0, _KEY),                # the low half: the thread's id
+        *_key(maps.threads, _KEY),
+        Instruction(CALL, constant=MAP_LOOKUP),
+        Instruction(JUMP_EQUAL, 0, 0, "out"),
+    ]
+
+
+def _key(of_map: int, at: int) -> list[Line]:
+    return [
+        Instruction(LOAD_MAP, 1, MAP, 0, of_map),
+        Instruction(MOVE, 2, 10),
+        Instruction(ADD_CONSTANT, 2, constant=at),
+    ]
+
+
+def _call_number() -> list[Line]:
+    return _register(_NUMBER_AT)
+
+
+def _register(at: int) -> list[Line]:
+    """A word of the caller's registers, in register 9."""
+    return [Instruction(LOAD_8, 9, 6, 0), *_read(READ_KERNEL, 9, at, "out"), Instruction(LOAD_8, 9, 10, _KEY)]
+
+
+def _read(helper: int, base: int, at: int, failed: str) -> list[Line]:
+    """The word at `at` from the address in register `base`, onto the stack at _KEY."""
+    return [
+        Instruction(MOVE, 1, 10),
+        Instruction(ADD_CONSTANT, 1, constant=_KEY),
+        Instruction(MOVE_CONSTANT, 2, constant=8),
+        Instruction(MOVE, 3, base),
+        Instruction(ADD_CONSTANT, 3, constant=at),
+        Instruction(CALL, constant=helper),
+        Instruction(JUMP_NOT_EQUAL, 0, 0, failed),
+    ]

@@ -1,0 +1,255 @@
+"""The loop over stops: the states of the target's threads, and from each stop to a record for the hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import time
+from dataclasses import dataclass, replace
+
+from tracejail.kernel import ptrace
+from tracejail.kernel.processes import thread_group
+from tracejail.kernel.ptrace import I386, X86_64, Stop, StopKind, SyscallEntry, ThreadGone
+from tracejail.kernel.waiting import Waiting
+from tracejail.model import SyscallRecord, Want
+
+from .decode import link_of, record_call
+from .engine import Answer, Engine, Hooks, Interrupted
+from .table import REROOTS, ROWS, Decode, Row, Watch
+
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_WAITED = _ENDING | {signal.SIGCHLD}
+_NOT_THERE = (-errno.ENOENT, -errno.ENOTDIR)
+_STOPS = 16    # between two looks at the other sources while stops keep coming
+_AGAIN = 4     # looks for a stop before going to sleep: the next one is often but microseconds away
+
+
+@dataclass(slots=True)
+class _Thread:
+    process: int                          # thread group id; 0 while not asked for
+    pending: SyscallRecord | None = None  # the call whose exit is waited for
+    mixed: bool = False                   # it has made i386 calls
+
+
+def trace(target: int, engine: Engine, hooks: Hooks) -> None:
+    """Trace a seized thread and all that it makes until the idle hook says that it is over.
+
+    SIGCHLD, SIGINT, SIGTERM and SIGHUP must be blocked in the calling thread: they are waited for, so that nothing
+    polls. Raises Interrupted for the last three.
+    """
+    loop = _Loop(hooks, engine)
+    loop.born(target, target)
+    waiting = Waiting(_WAITED, hooks.sources)
+    try:
+        _go_on(loop, hooks, waiting)
+    finally:
+        waiting.close()
+        loop.forget()
+
+
+def _go_on(loop: _Loop, hooks: Hooks, waiting: Waiting) -> None:
+    next_idle, count = 0.0, 0
+    while True:
+        stop = _next_stop()
+        if stop is not None:
+            loop.handle(stop)
+            count += 1
+            if stop.kind is StopKind.ENDED:
+                next_idle = 0.0
+            if count % _STOPS:
+                continue
+        now = time.monotonic()
+        if now >= next_idle:
+            wait = hooks.idle()
+            if wait is None:
+                return
+            next_idle = time.monotonic() + wait
+        else:
+            wait = next_idle - now
+        came, readable = waiting.wait(0 if stop is not None else max(wait, 0.001))
+        for number in _ENDING & came:
+            raise Interrupted(number)
+        for descriptor in readable:
+            hooks.sources[descriptor]()
+
+
+def _next_stop() -> Stop | None:
+    for _ in range(_AGAIN):
+        try:
+            stop = ptrace.wait_stop(block=False)
+        except ChildProcessError:
+            return None
+        if stop is not None:
+            return stop
+    return None
+
+
+class _Loop:
+    """The states of all threads of the target."""
+
+    def __init__(self, hooks: Hooks, engine: Engine) -> None:
+        self.hooks = hooks
+        self.session = engine.session
+        self.tables: dict[int, dict[int, Row]] = {
+            X86_64: {row.x86_64: row for row in ROWS if row.x86_64 is not None},
+            I386: {row.i386: row for row in ROWS if row.i386 is not None},
+        }
+        self.threads: dict[int, _Thread] = {}
+        self.programs: dict[int, str] = {}
+        self.rerooted = False      # a process has, or may have, another root directory than /
+
+    def born(self, thread_id: int, process: int) -> None:
+        """A thread that has not run yet; `process` 0 where it may be one of another process."""
+        if thread_id not in self.threads:
+            self.threads[thread_id] = _Thread(process)
+            if self.session:
+                self.session.add(thread_id)
+            if process == 0:
+                self._process(thread_id, self.threads[thread_id])
+            if self.threads[thread_id].process == thread_id:
+                self.hooks.started(thread_id)
+
+    def forget(self) -> None:
+        """At the end: nothing of these threads stays in the kernel."""
+        if self.session:
+            for thread_id in list(self.session.threads):
+                self.session.remove(thread_id)
+
+    def handle(self, stop: Stop) -> None:
+        """Do what a stop asks for and let the thread go on."""
+        if stop.kind is StopKind.ENDED:
+            self._end(stop)
+            return
+        with contextlib.suppress(ThreadGone):
+            thread = self.threads.get(stop.thread)
+            if thread is None:  # a child may report before its parent's event does
+                self.born(stop.thread, 0)
+                thread = self.threads[stop.thread]
+            match stop.kind:
+                case StopKind.SECCOMP:
+                    self._enter(stop.thread, thread)
+                case StopKind.EXIT:
+                    self._exit(stop.thread, thread)
+                case StopKind.SIGNAL:
+                    if self.session and stop.signal == signal.SIGSTOP and ptrace.sent_by_kernel(stop.thread):
+                        self._returned(stop.thread, thread)
+                    else:
+                        ptrace.resume(stop.thread, stop.signal, to_exit=self._to_exit(thread))
+                case StopKind.CHILD:
+                    self.born(stop.message, 0)
+                    ptrace.resume(stop.thread, to_exit=self._to_exit(thread))
+                case StopKind.EXEC:
+                    self._exec(stop, thread)
+                case StopKind.GROUP:
+                    ptrace.listen(stop.thread)
+                case _:
+                    ptrace.resume(stop.thread, to_exit=self._to_exit(thread))
+
+    def _to_exit(self, thread: _Thread) -> bool:
+        """Whether the exit of the thread's call is to be reported by ptrace; the BPF program reports x86-64 ones."""
+        return thread.pending is not None and not (self.session and thread.pending.architecture == "x86-64")
+
+    def _record(self, thread_id: int, thread: _Thread, row: Row, entry: SyscallEntry) -> SyscallRecord | None:
+        process = self._process(thread_id, thread)
+        program = self.programs.get(process)
+        if program is None:
+            program = self.programs[process] = link_of(thread_id, "exe")
+        return record_call(thread_id, process, program, row, entry, self.rerooted)
+
+    def _enter(self, thread_id: int, thread: _Thread) -> None:
+        entry = ptrace.syscall_entry(thread_id)
+        row = self.tables.get(entry.architecture, {}).get(entry.number)
+        thread.pending = None
+        if row is not None:
+            thread.mixed = entry.architecture == I386
+            if row.name in REROOTS:
+                self.rerooted = True
+            if row.changes and self.session:
+                self.session.forget_paths()
+            record = self._record(thread_id, thread, row, entry)
+            if row.name == "clone":
+                ptrace.set_argument(thread_id, entry.architecture, 0, entry.words[0] & ~0x00800000)
+            elif record is not None and (row.decode is Decode.EVENT or record.syscall == "listen"):
+                self.hooks.event(record)
+            elif record is not None and self.hooks.enter(record):
+                self._want_exit(thread_id, thread, row, record)
+        ptrace.resume(thread_id, to_exit=self._to_exit(thread))
+
+    def _want_exit(self, thread_id: int, thread: _Thread, row: Row, record: SyscallRecord) -> None:
+        if self.session and record.architecture == "x86-64":
+            # A failure is told anyway. Success matters where it changes what is there.
+            if not row.changes and not any(argument.want is Want.REMOVE for argument in record.arguments):
+                return
+            self.session.tell(thread_id)
+        thread.pending = record
+
+    def _exit(self, thread_id: int, thread: _Thread) -> None:
+        record, thread.pending = thread.pending, None
+        if record is not None:
+            finished = replace(record, result=ptrace.syscall_result(thread_id))
+            if self.hooks.finish(finished) is Answer.RETRY:
+                ptrace.rewind(thread_id)
+        ptrace.resume(thread_id)
+
+    def _returned(self, thread_id: int, thread: _Thread) -> None:
+        """The BPF program stopped the thread on its way out of a call."""
+        assert self.session
+        pending, thread.pending = thread.pending, None
+        self.session.was_told(thread_id)
+        back = ptrace.syscall_return(thread_id)
+        if back is not None and not (thread.mixed and ptrace.architecture(thread_id) == I386):
+            row = self.tables[X86_64].get(back.entry.number)
+            if row is not None and self._answer(thread_id, thread, row, back, pending) is Answer.RETRY:
+                ptrace.rewind(thread_id)
+        ptrace.resume(thread_id)
+
+    def _answer(
+        self, thread_id: int, thread: _Thread, row: Row, back: ptrace.SyscallReturn, pending: SyscallRecord | None
+    ) -> Answer:
+        assert self.session
+        if back.result >= 0 and row.name.startswith("exec"):
+            return Answer.LEAVE  # its arguments lay in the memory of the former program; its entry was seen
+        record = pending if pending is not None else self._record(thread_id, thread, row, back.entry)
+        if record is None:
+            return Answer.LEAVE
+        record = replace(record, result=back.result)
+        if pending is not None or back.result in _NOT_THERE:
+            return self.hooks.finish(record)
+        if row.decode is Decode.LISTING:
+            self.hooks.enter(record)
+            return Answer.LEAVE
+        if back.result < 0 and self.hooks.finish(record) is Answer.RETRY:
+            return Answer.RETRY
+        answer = self.hooks.used(record)
+        if row.watch in (Watch.PATH, Watch.FANOTIFY_OR_PATH) and answer is Answer.LEAVE and not self.rerooted:
+            spelled = record.arguments[0].spelled if record.arguments else ""
+            if spelled.startswith("/"):
+                self.session.know(spelled)
+        return answer
+
+    def _exec(self, stop: Stop, thread: _Thread) -> None:
+        # An exec by a thread that is not the leader: the event comes under the leader's id, and the old id never
+        # reports its end (ptrace(2), "execve(2) under ptrace").
+        if stop.message != stop.thread:
+            former = self.threads.pop(stop.message, None)
+            thread.pending = former.pending if former else None
+            if self.session:
+                self.session.remove(stop.message)
+        thread.process = stop.thread
+        thread.mixed = False
+        self.programs.pop(stop.thread, None)
+        ptrace.resume(stop.thread, to_exit=self._to_exit(thread))
+
+    def _end(self, stop: Stop) -> None:
+        thread = self.threads.pop(stop.thread, None)
+        if self.session:
+            self.session.remove(stop.thread)
+        if thread is None or thread.process in (0, stop.thread):
+            self.programs.pop(stop.thread, None)
+            self.hooks.ended(stop.thread, stop.status)
+
+    def _process(self, thread_id: int, thread: _Thread) -> int:
+        if thread.process == 0:
+            thread.process = thread_group(thread_id)
+        return thread.process
