@@ -115,6 +115,13 @@ def test_merge_to_a_file_that_cannot_be(tmp_path: Path) -> None:
     assert done.returncode == 5 and b"no/where" in done.stderr and b"Traceback" not in done.stderr
 
 
+def test_merge_to_standard_output(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a"), entry("/日本")), str(path))
+    done = run("merge", str(path), str(path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, path.read_bytes(), b"")
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [("plain ä 日本", "plain ä 日本"), ("\x1b[31m", "\\x1b[31m"), ("a\nb\r\t", "a\\x0ab\\x0d\\x09"), ("\udcff", "\\xff"),

@@ -271,12 +271,12 @@ def _trace(fields: Fields, arguments: list[str]) -> int:
 
 def _merge(fields: Fields, arguments: list[str]) -> int:
     _exactly(arguments, 2, "A B")
-    from tracejail.manifest import dump, merge, write_manifest
+    from tracejail.manifest import merge, pieces, write_manifest
 
     merged = merge(_manifest(arguments[0]), _manifest(arguments[1]))
     output = str(fields.get("output") or "-")
     if output == "-":
-        print(dump(merged), end="")
+        sys.stdout.writelines(pieces(merged))
     else:
         write_manifest(merged, output)
     return 0
