@@ -3,10 +3,11 @@ runs of the same thing."""
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
+from typing import NamedTuple
 
 from tracejail.contents import with_digests
 from tracejail.model import (
@@ -39,8 +40,7 @@ class Keep(Enum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """What beside the runs decides the manifest."""
 
     command: Command
@@ -57,7 +57,8 @@ def host_identity(host: HostRoot) -> HostIdentity:
     text = read_start(host, JailPath("/etc/os-release"), 4096) or read_start(host, JailPath("/usr/lib/os-release"), 4096)
     fields = dict(line.split("=", 1) for line in text.decode("utf-8", "replace").splitlines() if "=" in line)
     name = fields.get("PRETTY_NAME", "").strip("\"'")
-    return HostIdentity(host.path, name, platform.release(), platform.machine())
+    machine = os.uname()
+    return HostIdentity(host.path, name, machine.release, machine.machine)
 
 
 def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, named: Iterable[Entry]) -> Manifest:
@@ -77,6 +78,7 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
         words |= _named(host, entries) if shape.accounts is Keep.NAMED else set()
         accounts = accounts_for(host, users, groups, words)
     done = with_digests(host, list(entries.values()), accounts)
+    _remember(ledger, done)
     return Manifest(
         command=shape.command,
         host=host_identity(host),
@@ -90,6 +92,14 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
         absent=_sorted(ledger.absent),
         denied=_sorted(ledger.denied),
     )
+
+
+def _remember(ledger: Ledger, entries: Iterable[Entry]) -> None:
+    """The digests of the host's files, so that the next manifest of the same run has not to make them again."""
+    for entry in entries:
+        known = ledger.entries.get(entry.path)
+        if known is not None and entry.content is Content.HOST and known.sha256 != entry.sha256:
+            ledger.entries[entry.path] = replace(known, sha256=entry.sha256, size=entry.size, mtime_ns=entry.mtime_ns)
 
 
 def _named(host: HostRoot, entries: dict[str, Entry]) -> set[str]:
@@ -115,11 +125,13 @@ def with_packages(host: HostRoot, manifest: Manifest) -> Manifest:
 def with_parents(host: HostRoot, entries: dict[str, Entry]) -> dict[str, Entry]:
     """The entries and the directories above them; one that the target made itself in the trial is not among them yet."""
     whole = dict(entries)
+    made: set[str] = set()
     for path, entry in entries.items():
         above = parent_of(path)
-        while above != "/" and above not in whole:
+        while above != "/" and above not in whole and above not in made:
             node = inspect(host, JailPath(above))
             if node is None or node.type is not EntryType.DIRECTORY:
+                made.add(above)
                 break
             whole[above] = Entry(
                 JailPath(above), node.type, node.mode, node.uid, node.gid, Origin.PARENT, entry.because, entry.kind

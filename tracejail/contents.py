@@ -35,7 +35,9 @@ def contents_of(host: HostRoot, entries: Iterable[Entry], accounts: Accounts) ->
                 return reduce_passwd(text, accounts) if entry.path.endswith("passwd") else reduce_group(text, accounts)
             case Content.LD_CACHE:
                 data = read_start(host, entry.path, _LARGEST_MADE)
-                return reduce_cache(data, lambda path: _is_file(present, path))
+                # Most libraries of a host are in no directory of the jail: they need no walk.
+                known = {os.path.basename(path) for path in present}
+                return reduce_cache(data, lambda path: os.path.basename(path) in known and _is_file(present, path))
 
     return give
 
@@ -66,23 +68,33 @@ def with_digests(host: HostRoot, entries: list[Entry], accounts: Accounts) -> li
     Raises InputOutputError for a source that can't be read.
     """
     give = contents_of(host, entries, accounts)
+    known: dict[str, tuple[str, int]] = {}
     done = []
     for entry in with_hard_links(host, entries):
-        if entry.type is EntryType.FILE and not (entry.content is Content.HOST and entry.sha256):
-            digest, size = _digest(give(entry))
-            entry = replace(entry, sha256=digest, size=size)
+        if entry.type is EntryType.FILE:
+            # The names of one inode have the same bytes, and its first name comes first.
+            found = known.get(entry.hard_link)
+            if found is None and not (entry.content is Content.HOST and entry.sha256):
+                found = _digest(give(entry))
+            if found is not None:
+                entry = replace(entry, sha256=found[0], size=found[1])
+            known[entry.path] = entry.sha256, entry.size
         done.append(entry)
     return done
 
 
 def with_hard_links(host: HostRoot, entries: list[Entry]) -> list[Entry]:
-    """The entries by path, names of one host inode as hard links to the first of them."""
+    """The entries by path, names of one host inode as hard links to the first of them; without the digest of a file
+    that has changed since it was made."""
     first_names: dict[tuple[int, int], str] = {}
     done = []
     for entry in sorted(entries, key=lambda entry: entry.path):
         node = inspect(host, entry.path) if entry.type is EntryType.FILE and entry.content is Content.HOST else None
+        if node is not None and (node.mtime_ns, node.size) != (entry.mtime_ns, entry.size):
+            entry = replace(entry, mtime_ns=node.mtime_ns, size=node.size, sha256="")
         first = first_names.setdefault(node.inode, entry.path) if node is not None and node.links > 1 else ""
-        done.append(replace(entry, hard_link="" if first == entry.path else first))
+        link = "" if first == entry.path else first
+        done.append(entry if link == entry.hard_link else replace(entry, hard_link=link))
     return done
 
 

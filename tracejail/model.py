@@ -86,15 +86,6 @@ class Content(Enum):
     EMPTY = "empty"        # a name that is only listed
 
 
-class ResolutionKind(Enum):
-    """What the resolver made of a miss."""
-
-    FOUND = "found"
-    ABSENT = "absent"    # not on the host either
-    VIRTUAL = "virtual"  # needs a mount (proc, sys, devpts) or a bound socket
-    DENIED = "denied"    # the policy refuses
-
-
 @dataclass(frozen=True, slots=True)
 class PathArgument:
     """One path of a system call, read at the stop."""
@@ -140,15 +131,6 @@ class Miss:
     argument: PathArgument
     flags: int = 0
     process: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """What the resolver made of a miss, with the reason in words for all but FOUND."""
-
-    kind: ResolutionKind
-    reason: str = ""
-    path: JailPath = JailPath("/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 _TAGS = {"needed": 1, "soname": 14, "rpath": 15, "runpath": 29}
@@ -29,7 +30,7 @@ def elf(
         tags.append((_TAGS[tag], len(strings)))
         strings += text.encode() + b"\0"
     at = header_size + 3 * row_size
-    name = interpreter.encode() + b"\0" if interpreter else b""
+    name = os.fsencode(interpreter) + b"\0" if interpreter else b""
     tags += [(_STRTAB, at + len(name)), (_STRSZ, len(strings)), (_NULL, 0)]
     dynamic = b"".join(struct.pack("<" + word * 2, *tag) for tag in tags)
     dynamic_at = at + len(name) + len(strings)

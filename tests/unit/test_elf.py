@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tempfile
+from pathlib import Path
 
 import pytest
 from elves import AARCH64, I386, X86_64, elf
@@ -48,6 +50,40 @@ def test_a_library_has_no_interpreter() -> None:
 def test_no_elf(data: bytes) -> None:
     assert read_elf(io.BytesIO(data)) is None
     assert interpreter_of(data) is None
+
+
+def test_both_readers_agree_on_real_files() -> None:
+    seen = set()
+    for directory in ("/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu"):
+        for path in sorted(Path(directory).iterdir())[:150]:
+            if path.is_file():
+                with path.open("rb") as stream:
+                    facts = read_elf(stream)
+                    found = program_interpreter(stream.fileno())
+                assert found == (facts.interpreter or None if facts else None), path
+                seen.add(found)
+    assert LOADER in seen and None in seen
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_odd_places_of_the_interpreter(bits: int) -> None:
+    data = bytearray(elf(LOADER, bits=bits))
+    sizes = 54 if bits == 64 else 42
+    assert interpreter_of(bytes(data)) == LOADER
+    for size, count in ((0, 3), (8, 3), (65535, 3), (56 if bits == 64 else 32, 0), (56 if bits == 64 else 32, 65535)):
+        struct.pack_into("<HH", data, sizes, size, count)
+        assert interpreter_of(bytes(data)) is None
+    whole = elf(LOADER, bits=bits)
+    assert interpreter_of(whole[: len(whole) - 16]) == LOADER, "the interpreter does not need what is behind it"
+    assert interpreter_of(whole[:60]) is None
+    assert interpreter_of(elf("", bits=bits)) is None and interpreter_of(elf("\udcff", bits=bits)) == "\udcff"
+    assert interpreter_of(elf("/" + "x" * 5000, bits=bits)) == "/" + "x" * 4095
+
+
+def test_a_big_endian_file() -> None:
+    row = struct.pack(">IIQQQQQQ", 3, 4, 120, 0, 0, 4, 4, 1)
+    header = b"\x7fELF\x02\x02\x01" + bytes(9) + struct.pack(">HHIQQQIHHHHHH", 3, 22, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    assert interpreter_of(header + row + b"/ld\0") == "/ld"
 
 
 def test_every_cut_and_every_changed_byte_is_survived() -> None:

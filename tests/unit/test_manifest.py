@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import stat
@@ -128,3 +130,61 @@ def test_unreadable_places(tmp_path: Path) -> None:
         with pytest.raises(ManifestError) as caught:
             read_manifest(str(path))
         assert str(path) in caught.value.message and caught.value.hint
+
+
+def test_any_order_and_layout() -> None:
+    raw = json.loads(dump(full()))
+    layouts: list[dict[str, Any]] = [
+        {"sort_keys": True, "ensure_ascii": False}, {"indent": 4}, {"separators": (",", ":")},
+    ]
+    for text in (json.dumps(raw, **layout) for layout in layouts):
+        assert load(text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape"), "M") == full()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"tracejail": 1, "jail": 7}', '{"tracejail": 1, "tracejail": 1}', '{"tracejail": 1, "tracejail": 2}',
+     '{"tracejail": 1, "entries": [], "entries": []}',
+     '{"tracejail": 1, "entries": {}}', '{"tracejail": 1, "entries": [[]]}', '{"tracejail": 1, "entries": ["/a"]}',
+     '{"tracejail": 1, "entries": null}', '{"tracejail": 1, "surprise": []}'],
+)
+def test_fields_that_no_manifest_has(text: str) -> None:
+    with pytest.raises(ManifestError, match="^M: (?!not)"):
+        load(text, "M")
+
+
+@pytest.mark.parametrize("text", ['{"name": "other", "version": 1}', '{"entries": [], "name": 1}', '{"entries": 5}', "{}", "[]"])
+def test_other_documents(text: str) -> None:
+    with pytest.raises(ManifestError, match="^M: not a manifest of tracejail"):
+        load(text, "M")
+
+
+def test_behind_its_end() -> None:
+    with pytest.raises(ManifestError, match="not JSON"):
+        load(dump(full()) + "x", "M")
+
+
+@pytest.mark.parametrize("odd", ["plain", "ä", "\\u0041", "\\udc80"])
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [('"mode": 420', "mode: 420 is no octal"), ('"uid": true', "uid: True is of the wrong type"), ('"size": 1.0', "size: 1.0"),
+     ('"type": "door"', "type: 'door' is not known"), ('"type": []', "not known"),
+     ('"because": {"program": 1}', "because: program: 1"),
+     ('"because": []', "because: not an object"), ('"device": {}', "device: not a list"),
+     ('"surprise": 1', "surprise: unknown field"),
+     ('"because": {"x": 1}', "because: x: unknown field"), ('"because": {}', "because: missing")],
+)
+def test_the_same_words_for_entries_with_and_without_odd_characters(odd: str, field: str, words: str) -> None:
+    text = dump(manifest(entry("/a", sha256="", because=None)))
+    line = next(line for line in text.splitlines() if '"path"' in line)
+    load(text.replace(line, line.replace("}", f', "package": "{odd}"}}')), "M")
+    with pytest.raises(ManifestError) as caught:
+        load(text.replace(line, line.replace("}", f', "package": "{odd}", {field}}}')), "M")
+    assert "M: entries: /a: " in caught.value.message and words in caught.value.message
+
+
+def test_the_collector_is_as_it_was() -> None:
+    for text in (dump(full()), "{"):
+        with contextlib.suppress(ManifestError):
+            load(text, "M")
+        assert gc.isenabled()

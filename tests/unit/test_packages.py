@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tracejail.resolve.host import open_host_root
@@ -78,3 +79,21 @@ def test_apk(tmp_path: Path) -> None:
 
 def test_no_data_base(tmp_path: Path) -> None:
     assert owners(open_host_root(str(tmp_path)), ["/bin/sh"]) == {}
+
+
+def test_lists_of_all_kinds(tmp_path: Path) -> None:
+    _dpkg(tmp_path, {"coreutils": "/.\n/bin/ls", "empty": "", "fixes": "/a b\n/c\nd\n"}, STATUS)
+    info = tmp_path / "var/lib/dpkg/info"
+    os.mkfifo(info / "pipe.list")
+    (info / "libc6.list").symlink_to("real")
+    (info / "real").write_text("/lib/libc.so.6\n")
+    (info / "away.list").symlink_to("/etc/passwd")
+    (info / "directory.list").mkdir()
+    assert owners(open_host_root(str(tmp_path)), ["/bin/ls", "/a b", "/c\nd", "/lib/libc.so.6"]) == {
+        "/bin/ls": ("coreutils", "9.1-1"), "/a b": ("fixes", "2"), "/lib/libc.so.6": ("libc6", "1-amd64"),
+    }
+
+
+def test_the_first_by_name_has_a_directory(tmp_path: Path) -> None:
+    _dpkg(tmp_path, {"b": "/usr\n/usr/b\n", "a": "/usr\n/usr/a\n", "libc6:i386": "/usr\n"}, STATUS + "\nPackage: a\nVersion: 7\n")
+    assert owners(open_host_root(str(tmp_path)), ["/usr", "/usr/b"]) == {"/usr": ("a", "7"), "/usr/b": ("b", "")}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
+
 import pytest
 
 from tracejail.model import EntryType, JailPath
 from tracejail.resolve.host import HostNode
-from tracejail.resolve.policy import DEVICES, harmless, judge
+from tracejail.resolve.policy import DEVICES, HARMLESS, SECRETS, harmless, judge
 
 BODY = b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n"
 KEYS = [
@@ -130,3 +132,18 @@ def test_harmless(path: str) -> None:
 )
 def test_not_harmless(path: str) -> None:
     assert harmless(path) is None
+
+
+def test_no_glob_has_another_sign_than_the_star() -> None:
+    assert not [glob for glob, _ in (*SECRETS, *HARMLESS) if set(glob) & set("?[]")]
+
+
+@pytest.mark.parametrize("change", ["", "x", "/x/y", "é", "\n"])
+def test_a_path_gets_the_reason_of_the_first_glob_that_fits(change: str) -> None:
+    for glob, _ in (*SECRETS, *HARMLESS):
+        path = glob.replace("*", change)
+        expected = next((reason for row, reason in HARMLESS if fnmatch.fnmatchcase(path, row)), None)
+        assert harmless(path) == expected, path
+        secret = next((reason for row, reason in SECRETS if fnmatch.fnmatchcase(path, row)), None)
+        verdict = judge(JailPath(path), node(path), b"", ())
+        assert (verdict.allowed, verdict.reason) == (secret is None, secret or "")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
 
 from tracejail.errors import UsageError
-from tracejail.model import LearnResult, Manifest, TrialOptions
 
 from .escape import escape, escape_text
 from .options import (
@@ -30,17 +26,26 @@ from .options import (
 )
 from .progress import Talk
 
+TYPE_CHECKING = False  # mypy takes it for true; --help has no time to import what only annotations need
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from tracejail.model import LearnResult, Manifest, TrialOptions
+
 Fields = dict[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
 class Subcommand:
     """A subcommand: its words for the usage line, what it is for, its options, and what it does."""
 
-    usage: str
-    about: str
-    options: tuple[Option, ...]
-    run: Callable[[Fields, list[str]], int]
+    __slots__ = ("usage", "about", "options", "run")
+
+    def __init__(self, usage: str, about: str, options: tuple[Option, ...], run: Callable[[Fields, list[str]], int]) -> None:
+        self.usage = usage
+        self.about = about
+        self.options = options
+        self.run = run
 
 
 def dispatch(words: list[str]) -> int:
@@ -87,6 +92,10 @@ def _talk(fields: Fields) -> Talk:
 
 
 def _trial_options(fields: Fields, arguments: list[str], base: TrialOptions | None = None) -> TrialOptions:
+    from dataclasses import replace
+
+    from tracejail.model import TrialOptions
+
     given: dict[str, Any] = dict(fields)
     pairs = []
     for pair in given.pop("environment", ()):
@@ -105,13 +114,14 @@ def _trial_options(fields: Fields, arguments: list[str], base: TrialOptions | No
 
 
 def _finish(result: LearnResult, as_json: bool, talk: Talk, learned: bool) -> int:
-    from .report import as_json as document
-    from .report import summary
-
     talk.clear()
     if as_json:
+        from .document import as_json as document
+
         print(document(result))
     elif talk.level >= 0:
+        from .report import summary
+
         print(summary(result, learned, talk.level > 0))
     return result.status
 
@@ -137,11 +147,12 @@ def _learn(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
     _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    driven = as_json or fields.get("exercises") or fields.get("stdin")
+    fields["interactive"] = os.isatty(0) and os.isatty(1) and not driven
     options = _trial_options(fields, arguments)
-    terminal = os.isatty(0) and os.isatty(1) and not options.exercises and not as_json and not options.stdin
     from tracejail.learn import learn
 
-    return _finish(learn(replace(options, interactive=terminal), talk), as_json, talk, learned=True)
+    return _finish(learn(options, talk), as_json, talk, learned=True)
 
 
 def _verify(fields: Fields, arguments: list[str]) -> int:
@@ -156,6 +167,8 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     missing = [key for key in command.environment if key not in os.environ and key not in names]
     for key in missing:
         talk.warn(f"it was learned with {key} set by -E, and its value is not stored: give it again")
+    from tracejail.model import TrialOptions
+
     base = TrialOptions(
         argv=command.argv,
         manifest=arguments[0],
@@ -232,9 +245,8 @@ def _deps(fields: Fields, arguments: list[str]) -> int:
     rows = deps(str(fields.get("host_root") or "/"), arguments)
     if fields.get("json"):
         import json
-        from dataclasses import asdict
 
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([row._asdict() for row in rows]))
     else:
         for row in rows:
             by = f", needed by {row.needed_by}" if row.needed_by else ""
@@ -259,12 +271,12 @@ def _trace(fields: Fields, arguments: list[str]) -> int:
 
 def _merge(fields: Fields, arguments: list[str]) -> int:
     _exactly(arguments, 2, "A B")
-    from tracejail.manifest import dump, merge, write_manifest
+    from tracejail.manifest import merge, pieces, write_manifest
 
     merged = merge(_manifest(arguments[0]), _manifest(arguments[1]))
     output = str(fields.get("output") or "-")
     if output == "-":
-        print(dump(merged), end="")
+        sys.stdout.writelines(pieces(merged))
     else:
         write_manifest(merged, output)
     return 0
@@ -277,9 +289,8 @@ def _diff(fields: Fields, arguments: list[str]) -> int:
     rows = diff(_manifest(arguments[0]), _manifest(arguments[1]))
     if fields.get("json"):
         import json
-        from dataclasses import asdict
 
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([row._asdict() for row in rows]))
     else:
         for row in rows:
             print(escape(f"{row.change:<8} {row.path}    {row.detail}"))
@@ -300,10 +311,10 @@ def _doctor(fields: Fields, arguments: list[str]) -> int:
     return 0 if taken else 6
 
 
-_NUL = (Option(("-0", "--null"), "nul", "", "end each path with NUL instead of a newline"),)
-_REPLACE = (Option(("--replace",), "replace", "", "make a jail anew that is there already"),)
-_SELF = (Option(("--self",), "self", "", "what this kernel and these privileges allow: which engine, and why"),)
-_EVERY = (Option(("-a", "--all"), "every", "", "calls that succeed too"),)
+_NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
+_REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
+_SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
+_EVERY = (Option("-a --all", "every", "", "calls that succeed too"),)
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(

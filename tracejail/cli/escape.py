@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 # Controls that change the direction of text, so that a name may look like another one.
 _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -16,6 +14,8 @@ def escape(text: str) -> str:
 
 
 def _is_plain(character: str) -> bool:
+    import unicodedata  # most names are plain ASCII and never come here
+
     if character in _BIDIRECTIONAL:
         return False
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

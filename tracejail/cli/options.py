@@ -3,74 +3,76 @@ name is the program's, `--` and all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
 from tracejail.errors import UsageError
 
+TYPE_CHECKING = False  # mypy takes it for true; typing itself and collections.abc would cost --help its haste
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
-@dataclass(frozen=True, slots=True)
+
 class Option:
-    """An option: its names, the field that it fills, what it takes ("" for a switch), and its line of help."""
+    """An option: its names, the field that it fills, what it takes ("" for a switch), and its line of help.
 
-    names: tuple[str, ...]
-    field: str
-    takes: str
-    about: str
-    repeat: bool = False
-    choices: tuple[str, ...] = ()
-    number: bool = False
+    No dataclass: to import those takes longer than all that --help does.
+    """
 
+    __slots__ = ("names", "field", "takes", "about", "repeat", "choices", "number")
 
-def _row(
-    names: str, field: str, takes: str, about: str, repeat: bool = False, choices: str = "", number: bool = False
-) -> Option:
-    return Option(tuple(names.split()), field, takes, about, repeat, tuple(choices.split()), number)
+    def __init__(
+        self, names: str, field: str, takes: str, about: str, repeat: bool = False, choices: str = "", number: bool = False
+    ) -> None:
+        self.names = names.split()
+        self.field = field
+        self.takes = takes
+        self.about = about
+        self.repeat = repeat
+        self.choices = choices.split()
+        self.number = number
 
 
 VERBOSE = (
-    _row("-q --quiet", "quiet", "", "no progress, no report; the exit status tells"),
-    _row("-v --verbose", "verbose", "", "each miss as it comes, and the target's own output"),
+    Option("-q --quiet", "quiet", "", "no progress, no report; the exit status tells"),
+    Option("-v --verbose", "verbose", "", "each miss as it comes, and the target's own output"),
 )
-JSON = (_row("--json", "json", "", "one JSON document on standard output"),)
-FROM = (_row("--from", "host_root", "ROOT", "the tree that files come from (default /)"),)
+JSON = (Option("--json", "json", "", "one JSON document on standard output"),)
+FROM = (Option("--from", "host_root", "ROOT", "the tree that files come from (default /)"),)
 ENGINE = (
-    _row("--engine", "engine", "NAME", "how the target is watched (default auto)", choices="auto bpf seccomp"),
+    Option("--engine", "engine", "NAME", "how the target is watched (default auto)", choices="auto bpf seccomp"),
 )
 TARGET = (
-    _row("-u --user", "user", "USER", "run the target as this user of the host, or UID:GID"),
-    _row("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
-    _row("-E --env", "environment", "K=V", "an environment variable more", repeat=True),
-    _row("--stdin", "stdin", "FILE", "its standard input (- reads this one to its end first; default: empty)"),
-    _row("--timeout", "timeout", "S", "seconds that one run may take (default 60)", number=True),
-    _row("--net", "network", "KIND", "private (default): a network of its own; or host", choices="private host"),
-    _row("--mount", "mounts", "KIND", "mount proc, sys or devpts from the start", repeat=True, choices="proc sys devpts"),
+    Option("-u --user", "user", "USER", "run the target as this user of the host, or UID:GID"),
+    Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
+    Option("-E --env", "environment", "K=V", "an environment variable more", repeat=True),
+    Option("--stdin", "stdin", "FILE", "its standard input (- reads this one to its end first; default: empty)"),
+    Option("--timeout", "timeout", "S", "seconds that one run may take (default 60)", number=True),
+    Option("--net", "network", "KIND", "private (default): a network of its own; or host", choices="private host"),
+    Option("--mount", "mounts", "KIND", "mount proc, sys or devpts from the start", repeat=True, choices="proc sys devpts"),
 )
 DRIVE = (
-    _row("--exercise", "exercises", "CMD", "a shell command that drives the target when it is ready", repeat=True),
-    _row("--ready", "ready", "COND", "tcp:PORT, unix:PATH, file:PATH or command:CMD (default: listens and is quiet)"),
-    _row("--reload", "reload", "SIGNAL", "send this after the exercises (HUP, say), and exercise again"),
-    _row("--stop", "stop", "SIGNAL", "how it is told to end (default TERM)"),
-    _row("--expect", "expect", "STATUS", "the exit status that is right for it (default 0)", number=True),
+    Option("--exercise", "exercises", "CMD", "a shell command that drives the target when it is ready", repeat=True),
+    Option("--ready", "ready", "COND", "tcp:PORT, unix:PATH, file:PATH or command:CMD (default: listens and is quiet)"),
+    Option("--reload", "reload", "SIGNAL", "send this after the exercises (HUP, say), and exercise again"),
+    Option("--stop", "stop", "SIGNAL", "how it is told to end (default TERM)"),
+    Option("--expect", "expect", "STATUS", "the exit status that is right for it (default 0)", number=True),
 )
 POLICY = (
-    _row("--allow", "allows", "GLOB", "let in what the policy denies", repeat=True),
-    _row("--exclude", "excludes", "GLOB", "treat these paths as if the host had them not", repeat=True),
-    _row("--max-names", "max_names", "N", "names shown of one directory (default 20000)", number=True),
+    Option("--allow", "allows", "GLOB", "let in what the policy denies", repeat=True),
+    Option("--exclude", "excludes", "GLOB", "treat these paths as if the host had them not", repeat=True),
+    Option("--max-names", "max_names", "N", "names shown of one directory (default 20000)", number=True),
 )
 LEARN = (
-    _row("-j --jail", "jail", "DIR", "the jail (default NAME.jail)"),
-    _row("-m --manifest", "manifest", "FILE", "the manifest (default DIR.json)"),
-    _row("--replace", "replace", "", "make a jail anew that is there already"),
-    _row("--append", "append", "", "add to the jail and manifest that are there"),
-    _row("--include", "includes", "PATH", "a path that the jail is to hold, with all beneath it", repeat=True),
-    _row("--accounts", "accounts", "WHICH", "used (default) or all of passwd and group", choices="used all"),
-    _row("--listing", "listing", "WHICH", "used (default): listed names that were used; or all names", choices="used names"),
-    _row("--restart", "restart", "", "collect the misses and start again, rather than answer in place"),
-    _row("--max-rounds", "max_rounds", "N", "give up after so many (default 50)", number=True),
+    Option("-j --jail", "jail", "DIR", "the jail (default NAME.jail)"),
+    Option("-m --manifest", "manifest", "FILE", "the manifest (default DIR.json)"),
+    Option("--replace", "replace", "", "make a jail anew that is there already"),
+    Option("--append", "append", "", "add to the jail and manifest that are there"),
+    Option("--include", "includes", "PATH", "a path that the jail is to hold, with all beneath it", repeat=True),
+    Option("--accounts", "accounts", "WHICH", "used (default) or all of passwd and group", choices="used all"),
+    Option("--listing", "listing", "WHICH", "used (default): listed names that were used; or all names", choices="used names"),
+    Option("--restart", "restart", "", "collect the misses and start again, rather than answer in place"),
+    Option("--max-rounds", "max_rounds", "N", "give up after so many (default 50)", number=True),
 )
-JAIL = (_row("-j --jail", "jail", "DIR", "the jail"),)
-OUTPUT = (_row("-o --output", "output", "FILE", "write there (- or nothing: standard output)"),)
+JAIL = (Option("-j --jail", "jail", "DIR", "the jail"),)
+OUTPUT = (Option("-o --output", "output", "FILE", "write there (- or nothing: standard output)"),)
 
 Value = str | float | bool | tuple[str, ...]
 

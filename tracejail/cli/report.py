@@ -1,15 +1,12 @@
-"""What a result says to a person, and to a program."""
+"""What a result says to a person."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 
-from tabulate import tabulate
-
-from tracejail.manifest.dump import plain
 from tracejail.model import EntryType, LearnResult, Manifest, PathNote
 
 from .escape import escape, escape_text
@@ -24,34 +21,6 @@ def human(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
-
-
-def as_json(result: LearnResult) -> str:
-    """One document on one line."""
-    manifest = result.manifest
-    document = {
-        "clean": result.clean,
-        "status": result.status,
-        "reason": result.reason,
-        "rounds": result.rounds,
-        "entries": len(manifest.entries),
-        "bytes": sum(entry.size for entry in manifest.entries),
-        "seconds": round(result.seconds, 3),
-        "jail": manifest.jail,
-        "manifest": result.manifest_path,
-        "missing": plain(result.missing),
-        "denied": plain(manifest.denied),
-        "absent": plain(manifest.absent),
-        "harmless": plain(result.harmless),
-        "sockets": plain(manifest.sockets),
-        "listens": list(manifest.listens),
-        "mounts": plain(manifest.mounts),
-        "warnings": list(manifest.warnings),
-        "notes": list(result.notes),
-        "misses": list(result.misses),
-        "ended": result.ended,
-    }
-    return json.dumps(document)
 
 
 def start_command(manifest: Manifest) -> list[str]:
@@ -83,13 +52,19 @@ def _sizes(manifest: Manifest) -> list[str]:
         name = entry.package or "(no package)"
         count[name] += 1
         size[name] += entry.size if not entry.hard_link else 0
-    rows = [(escape(name), count[name], human(total)) for name, total in size.most_common(_MOST_PACKAGES)]
+    rows = [("package", "files", "size")]
+    rows += [(escape(name), str(count[name]), human(total)) for name, total in size.most_common(_MOST_PACKAGES)]
     if len(size) > _MOST_PACKAGES:
         rest = [name for name, _ in size.most_common()[_MOST_PACKAGES:]]
-        rows.append((f"{len(rest)} more", sum(count[name] for name in rest), human(sum(size[name] for name in rest))))
+        files_more, size_more = sum(count[name] for name in rest), sum(size[name] for name in rest)
+        rows.append((f"{len(rest)} more", str(files_more), human(size_more)))
     total = human(sum(size.values()))
-    table = tabulate(rows, headers=("package", "files", "size"), tablefmt="plain", disable_numparse=True)
-    return [f"{len(files)} files, {total}, {len(manifest.entries)} entries in all:", *_indent(table.splitlines())]
+    return [f"{len(files)} files, {total}, {len(manifest.entries)} entries in all:", *_indent(_table(rows))]
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _indent(lines: list[str]) -> list[str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+import operator
+from typing import NamedTuple
 
 from tracejail.model import Entry, Manifest
 
 from .dump import plain
 
 _COMPARED = ("type", "mode", "uid", "gid", "size", "sha256", "content", "target", "device", "xattrs", "hard_link", "version")
+_values = operator.attrgetter(*_COMPARED)
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """A path that is in one manifest only, or not the same in both: added, removed, changed."""
 
     path: str
@@ -41,14 +41,15 @@ def diff(first: Manifest, second: Manifest) -> list[Difference]:
 
 
 def _detail(before: Entry, after: Entry) -> str:
+    if _values(before) == _values(after):
+        return ""
     words = []
-    for field in dataclasses.fields(Entry):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if field.name in _COMPARED and old != new:
-            if field.name == "mode":
+    for name, old, new in zip(_COMPARED, _values(before), _values(after), strict=True):
+        if old != new:
+            if name == "mode":
                 words.append(f"mode {old:04o} -> {new:04o}")
-            elif field.name == "sha256":
+            elif name == "sha256":
                 words.append("other content")
             else:
-                words.append(f"{field.name} {plain(old)} -> {plain(new)}")
+                words.append(f"{name} {plain(old)} -> {plain(new)}")
     return ", ".join(words)

@@ -5,48 +5,85 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import json
+import operator
 import os
+from collections.abc import Callable, Iterator
 from enum import Enum
+from typing import Any, NamedTuple
 
 from tracejail.errors import InputOutputError
 from tracejail.model import Entry, Manifest
 
 FORMAT = 1
-_OCTAL = ("mode",)
 
 
 def dump(manifest: Manifest) -> str:
     """The text of a manifest. Bytes of a name that are no UTF-8 are lone surrogates, escaped."""
-    parts = [f'"tracejail": {FORMAT}']
+    return "".join(pieces(manifest))
+
+
+def pieces(manifest: Manifest) -> Iterator[str]:
+    """The text of a manifest, an entry at a time."""
+    yield f'{{\n "tracejail": {FORMAT}'
     for field in dataclasses.fields(manifest):
         value = getattr(manifest, field.name)
+        yield f',\n "{field.name}": '
         if isinstance(value, tuple) and value:
-            rows = ",\n  ".join(_text(row) for row in value)
-            parts.append(f'"{field.name}": [\n  {rows}\n ]')
+            start = "[\n  "
+            for row in value:
+                yield start + _text(row)
+                start = ",\n  "
+            yield "\n ]"
         else:
-            parts.append(f'"{field.name}": {_text(value)}')
-    return "{\n " + ",\n ".join(parts) + "\n}\n"
+            yield _text(value)
+    yield "\n}\n"
+
+
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(", ", ": ")).encode
 
 
 def _text(value: object) -> str:
-    return json.dumps(plain(value), ensure_ascii=True, separators=(", ", ": "))
+    return _encode(plain(value))
 
 
 def plain(value: object) -> object:
     """A noun as what JSON knows: dictionaries without default values, lists, words; modes as octal text."""
-    if isinstance(value, Enum):
-        return value.value
+    kind: Any = type(value)
+    if kind in _PLAIN:
+        return value
     if isinstance(value, tuple):
         return [plain(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        shown = {}
-        for field in dataclasses.fields(value):
-            item = getattr(value, field.name)
-            if item != field.default:
-                shown[field.name] = f"{item:04o}" if field.name in _OCTAL and isinstance(value, Entry) else plain(item)
-        return shown
-    return value
+    if isinstance(value, Enum):
+        return value.value
+    row = _row(kind)
+    shown = {
+        name: item if type(item) in _PLAIN else plain(item)
+        for name, default, item in zip(row.names, row.defaults, row.values(value), strict=True)
+        if item != default
+    }
+    if kind is Entry:
+        shown["mode"] = f"{shown['mode']:04o}"
+    return shown
+
+
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
+class _Row(NamedTuple):
+    """A dataclass's fields, looked up once."""
+
+    names: tuple[str, ...]
+    defaults: tuple[object, ...]
+    values: Callable[[object], tuple[object, ...]]
+
+
+@functools.cache
+def _row(kind: Any) -> _Row:
+    fields = dataclasses.fields(kind)
+    names = tuple(field.name for field in fields)
+    return _Row(names, tuple(field.default for field in fields), operator.attrgetter(*names))
 
 
 def write_manifest(manifest: Manifest, path: str, scratch: int | None = None) -> None:
@@ -75,7 +112,7 @@ def _write(manifest: Manifest, path: str, first_name: str, directory: int | None
     fd = os.open(first_name, flags, 0o600, dir_fd=directory)
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as stream:
-            stream.write(dump(manifest))
+            stream.writelines(pieces(manifest))
             stream.flush()
             os.fsync(stream.fileno())
         os.rename(first_name, path, src_dir_fd=directory)

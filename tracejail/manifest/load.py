@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
+import functools
+import gc
+import sys
 import types
 import typing
+from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any
+from typing import Any, TextIO
 
 from tracejail.errors import InputOutputError, ManifestError
 from tracejail.model import Content, Entry, EntryType, Manifest
 
 from .dump import FORMAT
+from .stream import Reader
 
-_LARGEST = 1 << 30       # bytes of a manifest
+_LARGEST = 1 << 30       # characters of a manifest
 _LARGEST_FILE = 1 << 50  # bytes of a file that an entry may claim
 _MOST_ID = (1 << 32) - 2
 _MOUNTS = {"proc": "/proc", "sysfs": "/sys", "devpts": "/dev/pts"}
@@ -25,33 +28,58 @@ _HINT = "learn it again, or take the file from a backup"
 def read_manifest(path: str) -> Manifest:
     """Raises ManifestError, InputOutputError."""
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(_LARGEST)
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            return _load(_bounded(stream), path)
     except OSError as error:
-        cause = os.strerror(error.errno or 0)
+        cause = error.strerror or str(error)
         if isinstance(error, FileNotFoundError | IsADirectoryError):
             raise ManifestError(f"{path}: {cause}", "name a manifest that tracejail learn has written") from None
         raise InputOutputError(f"{path}: {cause}", "see whether the file can be read") from None
-    return load(data.decode("utf-8", "surrogateescape"), path)
+
+
+def _bounded(stream: TextIO) -> Callable[[int], str]:
+    left = _LARGEST
+
+    def read(size: int) -> str:
+        nonlocal left
+        text = stream.read(min(size, left))
+        left -= len(text)
+        return text
+
+    return read
 
 
 def load(text: str, where: str) -> Manifest:
     """The manifest that `text` is; `where` names it in messages. Raises ManifestError."""
+    pieces = iter((text,))
+    return _load(lambda _: next(pieces, ""), where)
+
+
+def _load(read: Callable[[int], str], where: str) -> Manifest:
+    collects = gc.isenabled()
+    gc.disable()  # nothing of what is made here is garbage, and looking for some takes a quarter of the time
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        cause = f"not JSON, or cut short ({error})" if isinstance(error, ValueError) else "nested too deeply"
-        raise ManifestError(f"{where}: {cause}", _HINT) from None
-    if not isinstance(raw, dict) or "tracejail" not in raw:
-        raise ManifestError(f"{where}: not a manifest of tracejail", _HINT)
-    version = raw.pop("tracejail")
-    if version != FORMAT or not isinstance(version, int) or isinstance(version, bool):
-        raise ManifestError(f"{where}: a manifest of another format", "use the tracejail that wrote it")
+        return _load_fields(read, where)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _load_fields(read: Callable[[int], str], where: str) -> Manifest:
+    fields: dict[str, Any] = {}
     try:
-        manifest: Manifest = _make(Manifest, raw, "manifest")
+        _read_fields(Reader(read), fields, where)
+        if "tracejail" not in fields:
+            raise _Wrong("it has no version")
+        manifest: Manifest = _construct(Manifest, {key: fields[key] for key in fields if key != "tracejail"})
         _check(manifest)
     except _Wrong as wrong:
-        raise ManifestError(f"{where}: {wrong}", _HINT) from None
+        cause = str(wrong) if "tracejail" in fields else f"not a manifest of tracejail ({wrong})"
+        raise ManifestError(f"{where}: {cause}", _HINT) from None
+    except ValueError as error:
+        raise ManifestError(f"{where}: not JSON, or cut short ({error})", _HINT) from None
+    except RecursionError:
+        raise ManifestError(f"{where}: nested too deeply", _HINT) from None
     return manifest
 
 
@@ -59,67 +87,152 @@ class _Wrong(Exception):
     """What is wrong, in words."""
 
 
-_HINTS: dict[type, dict[str, Any]] = {}
+def _read_fields(reader: Reader, fields: dict[str, Any], where: str) -> None:
+    if reader.peek() != "{":
+        reader.value()
+        raise _Wrong("it is no object")
+    makers = _makers(Manifest)
+    for key in reader.members():
+        if key in fields:
+            raise _Wrong(f"{key}: twice")
+        if key == "tracejail":
+            fields[key] = reader.value()
+            if type(fields[key]) is not int or fields[key] != FORMAT:
+                raise ManifestError(f"{where}: a manifest of another format", "use the tracejail that wrote it")
+        elif key not in makers:
+            raise _Wrong(f"unknown field {key!r}")
+        else:
+            # An entry at a time, as most of a manifest is its entries.
+            one_by_one = key == "entries" and reader.peek() == "["
+            try:
+                fields[key] = tuple(_entries(reader)) if one_by_one else makers[key](reader.value())
+            except _Wrong as wrong:
+                raise _Wrong(f"{key}: {wrong}") from None
+    reader.finish()
 
 
-def _make(kind: Any, raw: object, what: str) -> Any:
-    """A value of a field's type from plain JSON, by the annotation."""
-    origin = typing.get_origin(kind)
+def _entries(reader: Reader) -> Iterator[Entry]:
+    quick = _makers(Entry, True)
+    for raw in reader.elements():
+        if reader.plain:
+            try:
+                yield Entry(**{key: quick[key](value) for key, value in raw.items()})  # type: ignore[attr-defined]
+                continue
+            except (_Wrong, KeyError, TypeError, AttributeError):
+                pass  # whatever it is, the other way says what
+        yield _noun(Entry, raw)
+
+
+# A value of a field's type from plain JSON; raises _Wrong.
+Maker = Callable[[Any], Any]
+
+
+@functools.cache
+def _makers(noun: Any, quick: bool = False) -> dict[str, Maker]:
+    """The fields of a dataclass. `quick` ones are for text in which no odd character is, make the same of what is
+    right, and raise anything of what is wrong."""
+    makers = {name: _maker(hint, quick) for name, hint in typing.get_type_hints(noun).items()}
+    if noun is Entry:
+        makers["mode"] = functools.cache(_mode) if quick else _mode
+    return makers
+
+
+def _maker(kind: Any, quick: bool) -> Maker:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
-        choices = [choice for choice in typing.get_args(kind) if choice is not type(None)]
-        return None if raw is None else _make(choices[0], raw, what)
+        inner = _maker(arguments[0], quick)
+        return lambda raw: None if raw is None else inner(raw)
     if origin is tuple:
-        arguments = typing.get_args(kind)
-        if not isinstance(raw, list):
-            raise _Wrong(f"{what}: not a list")
-        if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return tuple(_make(arguments[0], item, what) for item in raw)
-        if len(raw) != len(arguments):
-            raise _Wrong(f"{what}: not {len(arguments)} items")
-        return tuple(_make(argument, item, what) for argument, item in zip(arguments, raw, strict=True))
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _make_noun(kind, raw, what)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        try:
-            return kind(raw)
-        except ValueError:
-            raise _Wrong(f"{what}: {raw!r} is not known") from None
+        return _list_maker([_maker(item, quick) for item in arguments if item is not Ellipsis], arguments[-1] is Ellipsis)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if quick:
+            makers = _makers(kind, True)
+            return lambda raw: kind(**{key: makers[key](value) for key, value in raw.items()})
+        return lambda raw: _noun(kind, raw)
     kind = getattr(kind, "__supertype__", kind)  # NewType
-    if not isinstance(raw, kind) or (kind is int and isinstance(raw, bool)):
-        raise _Wrong(f"{what}: {raw!r} is of the wrong type")
+    if issubclass(kind, Enum):
+        members = {member.value: member for member in kind}
+        return members.__getitem__ if quick else _member_maker(members)
     if kind is str:
-        if "\0" in raw:
-            raise _Wrong(f"{what}: a NUL in a name")
+        return sys.intern if quick else _text
+    return _plain_maker(kind)
+
+
+def _list_maker(makers: list[Maker], any_length: bool) -> Maker:
+    def make(raw: object) -> object:
+        if type(raw) is not list:
+            raise _Wrong("not a list")
+        if any_length:
+            return tuple(map(makers[0], raw))
+        if len(raw) != len(makers):
+            raise _Wrong(f"not {len(makers)} items")
+        return tuple(maker(item) for maker, item in zip(makers, raw, strict=True))
+
+    return make
+
+
+def _member_maker(members: dict[str, Enum]) -> Maker:
+    def make(raw: object) -> object:
+        member = members.get(raw) if type(raw) is str else None
+        if member is None:
+            raise _Wrong(f"{raw!r} is not known")
+        return member
+
+    return make
+
+
+def _plain_maker(kind: type) -> Maker:
+    def make(raw: object) -> object:
+        if type(raw) is not kind:  # a bool is an int for isinstance
+            raise _Wrong(f"{raw!r} is of the wrong type")
+        return raw
+
+    return make
+
+
+def _text(raw: object) -> str:
+    if type(raw) is not str:
+        raise _Wrong(f"{raw!r} is of the wrong type")
+    if "\0" in raw:
+        raise _Wrong("a NUL in a name")
+    if not raw.isascii():
         try:
             raw.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            raise _Wrong(f"{what}: {raw!r} is no name that a file can have") from None
-    return raw
+            raise _Wrong(f"{raw!r} is no name that a file can have") from None
+    return sys.intern(raw)  # most names and words are there many times
 
 
-def _make_noun(kind: type, raw: object, what: str) -> Any:
-    if not isinstance(raw, dict):
-        raise _Wrong(f"{what}: not an object")
-    hints = _HINTS.get(kind)
-    if hints is None:
-        hints = _HINTS[kind] = typing.get_type_hints(kind)
-    unknown = raw.keys() - hints.keys()
-    if unknown:
-        raise _Wrong(f"{what}: unknown field {sorted(unknown)[0]!r}")
-    name = raw.get("path", what)
-    made = {key: _mode(value, name) if (kind, key) == (Entry, "mode") else _make(hints[key], value, f"{name}: {key}")
-            for key, value in raw.items()}
+def _mode(raw: object) -> int:
+    # Octal text and nothing else: a number would be read as decimal by one and as octal by another.
+    if type(raw) is not str or not 1 <= len(raw) <= 5 or raw.strip("01234567"):
+        raise _Wrong(f"{raw!r} is no octal text")
+    return int(raw, 8)
+
+
+def _noun(kind: Any, raw: object) -> Any:
+    if type(raw) is not dict:
+        raise _Wrong("not an object")
+    makers = _makers(kind)
+    made, key = {}, ""
+    try:
+        for key, value in raw.items():
+            made[key] = makers.get(key, _unknown)(value)
+    except _Wrong as wrong:
+        path = f"{raw['path']}: " if "path" in raw else ""
+        raise _Wrong(f"{path}{key}: {wrong}") from None
+    return _construct(kind, made)
+
+
+def _unknown(_: object) -> object:
+    raise _Wrong("unknown field")
+
+
+def _construct(kind: Any, made: dict[str, Any]) -> Any:
     try:
         return kind(**made)
     except TypeError as error:
-        raise _Wrong(f"{what}: {str(error).partition(') ')[2] or error}") from None
-
-
-def _mode(raw: object, name: object) -> int:
-    # Octal text and nothing else: a number would be read as decimal by one and as octal by another.
-    if not isinstance(raw, str) or not 1 <= len(raw) <= 5 or set(raw) - set("01234567"):
-        raise _Wrong(f"{name}: mode: {raw!r} is no octal text")
-    return int(raw, 8)
+        raise _Wrong(str(error).partition(") ")[2] or str(error)) from None
 
 
 def _check(manifest: Manifest) -> None:
@@ -146,8 +259,9 @@ def _check(manifest: Manifest) -> None:
 
 
 def _is_normal(path: str) -> bool:
-    parts = path.split("/")
-    return path.startswith("/") and all(part not in ("", ".", "..") for part in parts[1:]) and len(path) < 65536
+    if not path.startswith("/") or path.endswith("/") or "//" in path or len(path) >= 65536:
+        return False
+    return "/." not in path or not {".", ".."} & set(path.split("/"))
 
 
 def _check_entry(entry: Entry) -> None:
@@ -159,7 +273,7 @@ def _check_entry(entry: Entry) -> None:
         raise _Wrong(f"{entry.path}: no such owner can be")
     if not 0 <= entry.size <= _LARGEST_FILE:
         raise _Wrong(f"{entry.path}: a size of {entry.size} bytes")
-    if entry.sha256 and (len(entry.sha256) != 64 or set(entry.sha256) - set("0123456789abcdef")):
+    if entry.sha256 and (len(entry.sha256) != 64 or entry.sha256.strip("0123456789abcdef")):
         raise _Wrong(f"{entry.path}: sha256 is no digest")
     if entry.type is EntryType.SYMLINK and (not entry.target or len(entry.target) >= 4096):
         raise _Wrong(f"{entry.path}: a link without a sound target")
@@ -171,5 +285,5 @@ def _check_entry(entry: Entry) -> None:
     if entry.content is not Content.HOST and entry.type is not EntryType.FILE:
         raise _Wrong(f"{entry.path}: only a file has content")
     for name, value in entry.xattrs:
-        if len(value) % 2 or set(value) - set("0123456789abcdef") or not name:
+        if len(value) % 2 or value.strip("0123456789abcdef") or not name:
             raise _Wrong(f"{entry.path}: extended attribute {name!r}")

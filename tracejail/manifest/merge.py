@@ -29,7 +29,7 @@ def merge(first: Manifest, second: Manifest) -> Manifest:
         first,
         clean=first.clean and second.clean,
         accounts=_accounts(first.accounts, second.accounts),
-        entries=tuple(_whole(_relinked(entry, entries)) for entry in sorted(entries.values(), key=lambda entry: entry.path)),
+        entries=tuple(_merged(entries[path], entries) for path in sorted(entries)),
         mounts=tuple(sorted({*first.mounts, *second.mounts}, key=lambda mount: mount.path)),
         sockets=_notes(first.sockets, second.sockets),
         listens=tuple(sorted({*first.listens, *second.listens})),
@@ -39,20 +39,22 @@ def merge(first: Manifest, second: Manifest) -> Manifest:
     )
 
 
-def _relinked(entry: Entry, entries: Mapping[JailPath, Entry]) -> Entry:
+def _merged(entry: Entry, entries: Mapping[JailPath, Entry]) -> Entry:
+    if entry.hard_link:
+        entry = replace(entry, hard_link=_first_name(entry, entries))
+    # What is made for a jail is made anew for the merged one: its digest is not known before it is built.
+    made = entry.content in (Content.ACCOUNTS, Content.LD_CACHE)
+    return replace(entry, sha256="", size=0) if made else entry
+
+
+def _first_name(entry: Entry, entries: Mapping[JailPath, Entry]) -> str:
     # The first name of an inode in one manifest may be a later name of it in the other: links lead to the very first.
     seen: set[str] = {entry.path}
     link = entry.hard_link
     while link and (first := entries.get(JailPath(link))) is not None and first.hard_link and link not in seen:
         seen.add(link)
         link = first.hard_link
-    return replace(entry, hard_link="" if link == entry.path else link)
-
-
-def _whole(entry: Entry) -> Entry:
-    # What is made for a jail is made anew for the merged one: its digest is not known before it is built.
-    made = entry.content in (Content.ACCOUNTS, Content.LD_CACHE)
-    return replace(entry, sha256="", size=0) if made else entry
+    return "" if link == entry.path else link
 
 
 def _agree(known: Entry, entry: Entry) -> bool:

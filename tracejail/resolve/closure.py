@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tracejail.model import EntryType, JailPath
 
@@ -18,8 +19,7 @@ from .scripts import interpreter_argument, interpreter_line
 _SEARCH_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(NamedTuple):
     """A file that another one needs. `how` is program, elf-interpreter, elf-needed, script-interpreter or symlink."""
 
     path: str
@@ -42,8 +42,7 @@ class _Image:
     files: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """A file to be read: its real path, the path that it was loaded by ($ORIGIN is that one's directory), the search
     path that it inherits, and the image that it is part of."""
 

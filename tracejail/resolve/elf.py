@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 _PT_INTERP = 3
 _MACHINES = {
@@ -19,8 +18,7 @@ _LONGEST_NAME = 4096
 _MOST_HEADERS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ElfFacts:
+class ElfFacts(NamedTuple):
     """What the loader asks of a file. `bits` is 32 or 64 (x32 is x86-64 with 32)."""
 
     machine: str
@@ -34,8 +32,7 @@ class ElfFacts:
     is_dynamic: bool = False  # it has a dynamic section, so a loader looks at it (a static-pie too: see `interpreter`)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     """Where elf(5) has what, for one class: offsets and formats of header and program header."""
 
     header: tuple[str, int]     # e_phoff

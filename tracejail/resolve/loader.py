@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _OLD = b"ld.so-1.7.0"
 _NEW = b"glibc-ld.so.cache1.1"
@@ -21,8 +21,7 @@ _LONGEST = 4096       # bytes of a string: PATH_MAX
 _PARTS = re.compile(rb"(\d+)|(\D)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class CacheLibrary:
+class CacheLibrary(NamedTuple):
     """A line of the cache: which file a soname is, for which kind of program (`flags`)."""
 
     soname: str

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 from collections.abc import Collection, Iterator
 
+from tracejail.kernel.paths import O_PATH_NOFOLLOW, openat2
 from tracejail.model import JailPath
 
 from .host import HostRoot, names, read_start
@@ -31,15 +34,13 @@ def owners(host: HostRoot, paths: Collection[str]) -> dict[str, Owner]:
 def _dpkg(host: HostRoot, wanted: dict[bytes, str]) -> dict[str, Owner]:
     diverted = _diversions(host)
     found: dict[str, str] = {}
-    keys = wanted.keys() | diverted.keys()
-    for name in names(host, JailPath(f"{_DPKG}/info")):
-        if not name.endswith(".list"):
-            continue
-        package = name.removesuffix(".list")
-        for line in keys & set(read_start(host, JailPath(f"{_DPKG}/info/{name}"), _LARGEST).split(b"\n")):
-            place = line
-            if line in diverted:
-                to, by = diverted[line]
+    # As lines, to be looked for among the lines of a list without a copy of them all.
+    lines = frozenset(path + b"\n" for path in wanted.keys() | diverted.keys())
+    for package, text in _lists(host):
+        for line in lines.intersection(io.BytesIO(text)):
+            place = line[:-1]
+            if place in diverted:
+                to, by = diverted[place]
                 if package.split(":")[0] != by:
                     place = to
             path = wanted.get(place)
@@ -48,11 +49,44 @@ def _dpkg(host: HostRoot, wanted: dict[bytes, str]) -> dict[str, Owner]:
                 found[path] = package
     if not found:
         return {}
-    versions = dict(_versions(read_start(host, JailPath(f"{_DPKG}/status"), _LARGEST)))
-    return {
-        path: (package, versions.get(package) or versions.get(package.split(":")[0], ""))
-        for path, package in found.items()
-    }
+    packages = set(found.values())
+    status = read_start(host, JailPath(f"{_DPKG}/status"), _LARGEST)
+    versions = dict(_versions(status, {package.split(":")[0] for package in packages}))
+    known = {package: versions.get(package) or versions.get(package.split(":")[0], "") for package in packages}
+    return {path: (package, known[package]) for path, package in found.items()}
+
+
+def _lists(host: HostRoot) -> Iterator[tuple[str, bytes]]:
+    """Each package, in order of name, with its list of paths. Raises InputOutputError."""
+    found = [name for name in names(host, JailPath(f"{_DPKG}/info")) if name.endswith(".list")]
+    if not found:
+        return
+    # From their directory: there are many of them, and a look-up from the root costs more than all the rest.
+    directory = openat2(host.fd, f"{_DPKG}/info", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in found:
+            yield name.removesuffix(".list"), _whole_lines(host, directory, name)
+    finally:
+        os.close(directory)
+
+
+def _whole_lines(host: HostRoot, directory: int, name: str) -> bytes:
+    try:
+        fd = os.open(name, O_PATH_NOFOLLOW, dir_fd=directory)
+    except OSError:
+        return b""  # dpkg took it away in this moment
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as stream:
+                text = stream.read(min(status.st_size, _LARGEST)) or b""
+        else:
+            text = read_start(host, JailPath(f"{_DPKG}/info/{name}"), _LARGEST)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+    return text if text.endswith(b"\n") else text + b"\n"
 
 
 def _diversions(host: HostRoot) -> dict[bytes, tuple[bytes, str]]:
@@ -63,17 +97,19 @@ def _diversions(host: HostRoot) -> dict[bytes, tuple[bytes, str]]:
     }
 
 
-def _versions(status: bytes) -> Iterator[tuple[str, str]]:
-    package = architecture = ""
-    for line in status.split(b"\n"):
-        if line.startswith(b"Package: "):
-            package, architecture = line[9:].decode("utf-8", "replace"), ""
-        elif line.startswith(b"Architecture: "):
-            architecture = line[14:].decode("utf-8", "replace")
-        elif line.startswith(b"Version: "):
-            version = line[9:].decode("utf-8", "replace")
+def _versions(status: bytes, packages: set[str]) -> Iterator[tuple[str, str]]:
+    """The versions of `packages`, each by name and by name:architecture."""
+    for paragraph in status.split(b"\n\n"):
+        package = _field(paragraph, b"Package")
+        # Most are not asked for, and a paragraph is long.
+        if package in packages and (version := _field(paragraph, b"Version")):
             yield package, version
-            yield f"{package}:{architecture}", version
+            yield f"{package}:{_field(paragraph, b'Architecture')}", version
+
+
+def _field(paragraph: bytes, name: bytes) -> str:
+    _, found, rest = (b"\n" + paragraph).partition(b"\n" + name + b": ")
+    return rest.partition(b"\n")[0].decode("utf-8", "replace") if found else ""
 
 
 def _apk(host: HostRoot, wanted: dict[bytes, str]) -> dict[str, Owner]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from tracejail.model import EntryType, JailPath
 
 from .host import HostNode
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether an object may come in, why not, and the mode that it gets."""
 
     allowed: bool
@@ -21,8 +20,7 @@ class Verdict:
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """A device that every jail may have (devices.txt of the kernel's documentation)."""
 
     name: str
@@ -41,7 +39,7 @@ DEVICES = (
 )
 _HARMLESS_DEVICES = frozenset((device.major, device.minor) for device in DEVICES) | {(5, 2)}  # and ptmx
 
-# (glob, what it is). `*` matches `/` too.
+# (glob, what it is). `*` matches `/` too, and is the only sign that is not itself.
 SECRETS = (
     ("/etc/shadow*", "password hashes"),
     ("/etc/gshadow*", "password hashes"),
@@ -115,6 +113,26 @@ HARMLESS = (
 )
 
 
+def _with_words(rows: Iterable[tuple[str, str]]) -> tuple[tuple[str, str, str], ...]:
+    """The rows with the longest word of each glob, which a path must hold: most globs are never compiled then."""
+    return tuple((max(glob.split("*"), key=len), glob, reason) for glob, reason in rows)
+
+
+_SECRETS, _HARMLESS = _with_words(SECRETS), _with_words(HARMLESS)
+
+
+def _first(rows: Iterable[tuple[str, str, str]], path: str) -> str | None:
+    for word, glob, reason in rows:
+        if word in path and fnmatch.fnmatchcase(path, glob):
+            return reason
+    return None
+
+
+def _may_be_key(start: bytes) -> bool:
+    # Asked of each file that comes in: the expression alone takes thrice as long to find that there is none.
+    return b"\0" not in start and (b"PRIVATE KEY" in start or b"PuTTY-User-Key-File-" in start)
+
+
 def judge(path: JailPath, node: HostNode, start: bytes, allows: Sequence[str]) -> Verdict:
     """Whether `node` may come in as `path`. `start` is the beginning of its content, b"" to judge by place only."""
     setid = node.mode & 0o6000
@@ -127,19 +145,16 @@ def judge(path: JailPath, node: HostNode, start: bytes, allows: Sequence[str]) -
     if node.type is EntryType.CHARACTER and node.device not in _HARMLESS_DEVICES:
         return Verdict(False, "a device that may reach the kernel or the hardware", mode)
     if node.type is EntryType.FILE:
-        for glob, reason in SECRETS:
-            if fnmatch.fnmatchcase(path, glob):
-                return Verdict(False, reason, mode)
+        secret = _first(_SECRETS, path)
+        if secret is not None:
+            return Verdict(False, secret, mode)
         if _RUNTIME.search(path) and node.size < 4096 and _NUMBER.match(start):
             return Verdict(False, "runtime state of a process on the host", mode)
-        if start and b"\0" not in start and _PRIVATE_KEY.search(start):
+        if _may_be_key(start) and _PRIVATE_KEY.search(start):
             return Verdict(False, "a private key, by its content", mode)
     return Verdict(True, "", mode)
 
 
 def harmless(path: str) -> str | None:
     """Why it does not matter that this path is absent on the host too; None where it may."""
-    for glob, reason in HARMLESS:
-        if fnmatch.fnmatchcase(path, glob):
-            return reason
-    return None
+    return _first(_HARMLESS, path)
