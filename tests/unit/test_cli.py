@@ -13,7 +13,7 @@ from nouns import entry, manifest
 from tracejail.cli.commands import SUBCOMMANDS, dispatch
 from tracejail.cli.escape import escape, escape_text
 from tracejail.cli.options import parse
-from tracejail.cli.report import human, start_command, summary
+from tracejail.cli.report import human, start_command
 from tracejail.errors import UsageError
 from tracejail.manifest import write_manifest
 from tracejail.model import Command, LearnResult, Manifest, Mount, TrialOptions
@@ -76,7 +76,7 @@ def test_version_loads_next_to_nothing() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
     assert done.stdout.startswith(b"tracejail ")
-    assert not {"argparse", "json", "dataclasses", "ctypes"} & set(done.stdout.decode().split())
+    assert not {"argparse", "json", "tabulate", "dataclasses", "ctypes"} & set(done.stdout.decode().split())
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_version_loads_next_to_nothing() -> None:
     [
         (["--help"], {"dataclasses", "typing", "json", "tracejail.model"}),
         (["learn", "--help"], {"dataclasses", "typing", "json", "tracejail.model"}),
-        (["list", "M"], {"elftools", "ptrace", "ctypes", "hashlib", "tracejail.learn", "tracejail.kernel"}),
-        (["why", "M", "/a"], {"elftools", "ptrace", "ctypes", "hashlib", "tracejail.learn", "tracejail.kernel"}),
-        (["deps", "/bin/sh"], {"ptrace", "socket", "json", "tracejail.learn", "tracejail.manifest"}),
+        (["list", "M"], {"elftools", "ptrace", "tabulate", "ctypes", "hashlib", "tracejail.learn", "tracejail.kernel"}),
+        (["why", "M", "/a"], {"elftools", "ptrace", "tabulate", "ctypes", "hashlib", "tracejail.learn", "tracejail.kernel"}),
+        (["deps", "/bin/sh"], {"ptrace", "tabulate", "socket", "json", "tracejail.learn", "tracejail.manifest"}),
     ],
 )
 def test_a_command_loads_what_it_needs(words: list[str], unwanted: set[str], tmp_path: Path) -> None:
@@ -144,25 +144,6 @@ def test_the_command_that_starts_it() -> None:
         "chroot --userspec=33:33 --groups=33 /srv/httpd.jail '/bin/a b' '$x'",
     ]
     assert human(999) == "999 bytes" and human(20_000_000) == "20.0 MB"
-
-
-def test_the_table_of_packages() -> None:
-    entries = [entry(f"/p{package}/{number}", package=f"package{package}", size=1000 * (package + 1))
-               for package in range(9) for number in range(2)]
-    twin = entry("/q", package="package8", size=9000, hard_link="/p8/0")
-    lines = summary(LearnResult(True, 0, 2, 0.5, manifest(*entries, twin, entry("/r", size=5)), "/m"), True, False).splitlines()
-    start = next(number for number, line in enumerate(lines) if line.endswith("entries in all:"))
-    assert lines[start : start + 9] == [
-        "20 files, 90.0 kB, 20 entries in all:",
-        "  package   files  size",
-        "  package8  3      18.0 kB",
-        "  package7  2      16.0 kB",
-        "  package6  2      14.0 kB",
-        "  package5  2      12.0 kB",
-        "  package4  2      10.0 kB",
-        "  package3  2      8.0 kB",
-        "  4 more    7      12.0 kB",
-    ]
 
 
 def test_a_list_is_escaped_on_a_terminal_and_raw_in_a_pipe(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+
+from tabulate import tabulate
 
 from tracejail.model import EntryType, LearnResult, Manifest, PathNote
 
@@ -52,19 +53,13 @@ def _sizes(manifest: Manifest) -> list[str]:
         name = entry.package or "(no package)"
         count[name] += 1
         size[name] += entry.size if not entry.hard_link else 0
-    rows = [("package", "files", "size")]
-    rows += [(escape(name), str(count[name]), human(total)) for name, total in size.most_common(_MOST_PACKAGES)]
+    rows = [(escape(name), count[name], human(total)) for name, total in size.most_common(_MOST_PACKAGES)]
     if len(size) > _MOST_PACKAGES:
         rest = [name for name, _ in size.most_common()[_MOST_PACKAGES:]]
-        files_more, size_more = sum(count[name] for name in rest), sum(size[name] for name in rest)
-        rows.append((f"{len(rest)} more", str(files_more), human(size_more)))
+        rows.append((f"{len(rest)} more", sum(count[name] for name in rest), human(sum(size[name] for name in rest))))
     total = human(sum(size.values()))
-    return [f"{len(files)} files, {total}, {len(manifest.entries)} entries in all:", *_indent(_table(rows))]
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    table = tabulate(rows, headers=("package", "files", "size"), tablefmt="plain", disable_numparse=True)
+    return [f"{len(files)} files, {total}, {len(manifest.entries)} entries in all:", *_indent(table.splitlines())]
 
 
 def _indent(lines: list[str]) -> list[str]:
