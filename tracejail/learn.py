@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both, with_packages
 from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
-from tracejail.deps import closure_of
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, SourceChangedError
 from tracejail.jail.build import populate
@@ -153,6 +152,8 @@ def _collect(work: Learner, mounts: frozenset[str]) -> Learned:
 def _bring_closure(work: Learner, supply: Supply, paths: list[str]) -> None:
     """What the files at `paths` say that they need comes along, to save rounds; what of it is not used in the last
     round does not stay."""
+    from tracejail.deps import closure_of  # --restart only: it reads ELF files through a library that is slow to import
+
     files = [path for path in paths if supply.ledger.entries[path].type is EntryType.FILE]
     for row in closure_of(work.host, files):
         # Interpreters are left to be missed: that is a kind of its own, which the report shows.

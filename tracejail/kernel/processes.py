@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 
 def credentials(process: int) -> str:
     """The user, group and supplementary groups of a process, as one text to compare; "" if it has ended."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text("ascii", "replace").splitlines()
+        lines = _status(process)
     except OSError:
         return ""
     return " ".join(line for line in lines if line.startswith(("Uid:", "Gid:", "Groups:")))
@@ -17,7 +15,7 @@ def credentials(process: int) -> str:
 def thread_group(thread: int) -> int:
     """The process that a thread belongs to; the thread itself if it has ended."""
     try:
-        for line in Path(f"/proc/{thread}/status").read_text("ascii", "replace").splitlines():
+        for line in _status(thread):
             if line.startswith("Tgid:"):
                 return int(line.split()[1])
     except OSError:
@@ -25,10 +23,17 @@ def thread_group(thread: int) -> int:
     return thread
 
 
+def _status(thread: int) -> list[str]:
+    with open(f"/proc/{thread}/status", encoding="ascii", errors="replace") as stream:
+        return stream.read().splitlines()
+
+
 def mount_points() -> list[str]:
     """The mount points of this mount namespace (/proc/self/mountinfo; blanks in names are octal escapes there)."""
     points = []
-    for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        lines = stream.read().splitlines()
+    for line in lines:
         name = line.split(" ")[4]
         for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
             name = name.replace(escape, character)

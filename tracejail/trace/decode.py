@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
+import socket
 import struct
 from dataclasses import replace
 
@@ -141,10 +141,10 @@ def _with_address(record: SyscallRecord, address: int, length: int) -> SyscallRe
         return replace(record, arguments=(PathArgument(spelled, base, root, want, follow=want is Want.SOCKET),))
     if family == _AF_INET and len(data) >= 8:
         port, packed = struct.unpack_from("!H4s", data, 2)
-        return replace(record, address=f"inet:{ipaddress.IPv4Address(packed)}:{port}")
+        return replace(record, address=f"inet:{socket.inet_ntop(socket.AF_INET, packed)}:{port}")
     if family == _AF_INET6 and len(data) >= 24:
         port, _, packed = struct.unpack_from("!HI16s", data, 2)
-        return replace(record, address=f"inet:[{ipaddress.IPv6Address(packed)}]:{port}")
+        return replace(record, address=f"inet:[{socket.inet_ntop(socket.AF_INET6, packed)}]:{port}")
     return None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import platform
 from collections.abc import Iterator
 
 from tracejail.kernel import seccomp
@@ -42,8 +41,8 @@ def miss_engine(failures: tuple[int, ...] = FAILURES) -> Iterator[Engine]:
 
 
 def _check() -> None:
-    if platform.machine() != "x86_64":
-        raise Refused(f"it knows the registers of x86-64 only, and this is {platform.machine()}")
+    if os.uname().machine != "x86_64":
+        raise Refused(f"it knows the registers of x86-64 only, and this is {os.uname().machine}")
     # bpf_get_current_pid_tgid gives ids of the first pid namespace, ptrace(2) those of the caller's.
     if os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE:
         raise Refused("this is a pid namespace of its own, as in a container, and BPF has the ids of the first one")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 
 from tracejail.errors import UsageError
 from tracejail.kernel.namespaces import network_namespace
@@ -23,9 +20,11 @@ def is_ready(ready: str, init: int, private_network: bool) -> bool:
     """Ask once, as an outsider: the trial's files by way of its first process, its network by its namespace."""
     kind, _, rest = ready.partition(":")
     root = f"/proc/{init}/root"
+    import socket  # here, as most runs need no condition
+
     try:
         if kind == "file":
-            return Path(root + os.path.normpath("/" + rest)).exists()
+            return os.path.exists(root + os.path.normpath("/" + rest))
         if kind == "command":
             return run_quietly(rest, init, private_network)
         if kind == "unix":
@@ -48,6 +47,8 @@ def _place(init: int, private_network: bool):  # type: ignore[no-untyped-def]
 
 def run_quietly(command: str, init: int, private_network: bool) -> bool:
     """Whether a shell command ends with 0 within 5 seconds, in the target's network."""
+    import subprocess
+
     with _place(init, private_network):
         try:
             done = subprocess.run(

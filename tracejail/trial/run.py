@@ -9,11 +9,10 @@ import contextlib
 import fcntl
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from tracejail.errors import IncompleteError
 from tracejail.jail.enter import Launch, Started, start
@@ -27,6 +26,9 @@ from tracejail.trace.tracer import trace
 from .answers import Answers
 from .outcome import Outcome, exit_status
 from .ready import is_ready, time_run
+
+if TYPE_CHECKING:
+    import subprocess
 
 _QUIET = 0.015         # seconds in which no thread ran, for a target that listens and has exercises to come
 _QUIET_ALONE = 0.6     # seconds without news, without exercises: then quiet is the end of the learning
@@ -290,6 +292,8 @@ class _Run:
             return
         command = self.queue.pop(0)
         assert self.started is not None
+        import subprocess  # a run without exercises starts sooner without it
+
         self.exercise_file = _output_file("exercise")
         environment = dict(os.environ)
         environment["TRACEJAIL_ROOT"] = f"/proc/{self.started.init}/root"
@@ -368,7 +372,8 @@ class _Run:
             return [self.started.target]
         init = self.started.init
         try:
-            return [int(word) for word in Path(f"/proc/{init}/task/{init}/children").read_text("ascii").split()]
+            with open(f"/proc/{init}/task/{init}/children", encoding="ascii") as stream:
+                return [int(word) for word in stream.read().split()]
         except OSError:
             return []
 
