@@ -116,7 +116,7 @@ def _answer_in_place(work: Learner, mounts: frozenset[str]) -> Learned:
         place(supply, work.program, work.options)
         answers = Answers(supply, Manner.LEARN, work.show.say)
         outcome = run_once(work, tree.fd, mounts, answers, "learning")
-        supply.note_followed_links()
+        supply.note_silent_uses()
         return _learned(work, outcome, supply, mounts, tuple(supply.ledger.lines))
 
 

@@ -4,7 +4,7 @@ The header is the comment at the top of the source: a sentence on the trap, then
 `build` (compiler flags), `host` (a shell command run in the base directory), `learn` (options of learn), `status`
 (learn's exit status), `host-status` (the program's own on the host), `ignore` (a regular expression for paths that depend
 on the loader's version), `restart: differs` (and why), `first: differs` (and why the first who asks for a path is not the
-same in each run).
+same in each run), `holds` and `lacks` (names beneath the base directory that are, or are not, in the manifest).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "fixtures"
-_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart|first): (.*)")
+_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart|first|holds|lacks): (.*)")
 _INTERPRETERS = {".py": "/usr/bin/python3", ".sh": "/bin/sh"}
 
 
@@ -35,6 +35,8 @@ class Fixture:
     host_status: int = 0
     restart_differs: str = ""
     first_differs: str = ""
+    holds: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
     ignore: str = ""
 
 
@@ -54,7 +56,7 @@ def read(source: Path) -> Fixture:
             trap += line.lstrip("/# ") + " "
     if not trap:
         raise ValueError(f"{source}: the header says nothing of the trap")
-    words = {key: shlex.split(" ".join(keys.get(key, []))) for key in ("build", "learn")}
+    words = {key: shlex.split(" ".join(keys.get(key, []))) for key in ("build", "learn", "holds", "lacks")}
     differs = {key: " ".join(keys.get(key, [])) for key in ("restart", "first")}
     for key, reason in differs.items():
         if reason and not re.fullmatch(r"differs[:,] .+", reason):
@@ -69,6 +71,8 @@ def read(source: Path) -> Fixture:
         host_status=int(keys.get("host-status", ["0"])[0]),
         restart_differs=differs["restart"],
         first_differs=differs["first"],
+        holds=tuple(words["holds"]),
+        lacks=tuple(words["lacks"]),
         ignore="|".join(keys.get("ignore", [])),
     )
 

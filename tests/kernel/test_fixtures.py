@@ -76,7 +76,11 @@ def test_both_engines(fixture: fx.Fixture, place: Path) -> None:
         result, own = _learn(fixture, place, command, "--engine", engine)
         # Sorted lists, so that a difference shows as the lines that differ.
         assert sorted(own) == sorted(stated), (engine, result)
-        seen[engine] = (result["rounds"], _manifest(fixture, place))
+        lines = _manifest(fixture, place)
+        for name in (*fixture.holds, *fixture.lacks):
+            found = any(f'"path": "{place}/base/{name}"' in line for line in lines)
+            assert found is (name in fixture.holds), (engine, name, lines)
+        seen[engine] = (result["rounds"], lines)
     assert seen["bpf"] == seen["seccomp"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from ptrace.binding.linux_struct import user_regs_struct
+
 from tracejail.kernel import ptrace
 
 

@@ -49,7 +49,8 @@ class Seen:
     inode: int
     target: str
     foreign: bool
-    accessed: bool      # since it was made, as far as its times tell: the kernel sets that of last access (MNT_RELATIME)
+    accessed_ns: int
+    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def look(tree: Tree, path: str, target: bool = True) -> Seen | None:
         kind, foreign = TYPES[stat.S_IFMT(status.st_mode)], status.st_dev != tree.device
         # A link of another mount may say something else to us than to the target, as /proc/self does.
         text = os.readlink("", dir_fd=fd) if target and kind is EntryType.SYMLINK and not foreign else ""
-        return Seen(kind, status.st_ino, text, foreign, status.st_atime_ns != status.st_mtime_ns)
+        return Seen(kind, status.st_ino, text, foreign, status.st_atime_ns, status.st_mtime_ns)
     finally:
         os.close(fd)
 

@@ -160,9 +160,14 @@ def _successes(rows: list[Row], maps: Maps) -> list[Line]:
             ]
         else:
             if row.watch is Watch.FANOTIFY_OR_PATH:
-                # fanotify tells of files and directories; opening another kind of stand-in is seen by its path.
-                lines += [Instruction(JUMP_SET, 8, 0, f"special {row.name}", SPECIAL), Instruction(JUMP, 0, 0, "out")]
-                lines.append(f"special {row.name}")
+                # fanotify tells of opened files and directories; another kind of stand-in, and an open that failed on
+                # what is there (EEXIST), are seen by path.
+                lines += [
+                    Instruction(JUMP_SIGNED_LESS, 7, 0, f"path of {row.name}"),
+                    Instruction(JUMP_SET, 8, 0, f"path of {row.name}", SPECIAL),
+                    Instruction(JUMP, 0, 0, "out"),
+                    f"path of {row.name}",
+                ]
             lines += [
                 *_register(_ARGUMENT_AT[row.paths[0].argument]),
                 Instruction(MOVE_CONSTANT, 8, 0, 0, row.x86_64),

@@ -112,8 +112,9 @@ class _Loop:
                 self.hooks.started(thread_id)
 
     def forget(self) -> None:
-        """At the end: nothing of these threads stays in the kernel."""
+        """At the end: nothing of this run stays in the kernel."""
         if self.session:
+            self.session.forget_paths()
             for thread_id in list(self.session.threads):
                 self.session.remove(thread_id)
 
@@ -227,7 +228,8 @@ class _Loop:
         if back.result not in _NOT_THERE:
             answer = self.hooks.used(record)
             value = REAL if answer is Answer.LEAVE and row.watch in (Watch.PATH, Watch.FANOTIFY_OR_PATH) else 0
-        if value and not self.rerooted and record.arguments[0].spelled.startswith("/"):
+        # With openat2(2) an absolute path may start elsewhere.
+        if value and not self.rerooted and row.how is None and record.arguments[0].spelled.startswith("/"):
             self.session.know(back.entry.number, record.arguments[0].spelled, value)
         return answer
 

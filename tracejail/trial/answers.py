@@ -102,6 +102,7 @@ class Answers:
                 if key not in self.touched:
                     self.touched.add(key)
                     self._create_over(record, argument)
+            self._use(record, argument)
             return True
         if not self.misses_only and self._key(record, argument) in self.known:
             return False

@@ -12,7 +12,6 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from tracejail.errors import IncompleteError
 from tracejail.jail.enter import Launch, Started, start
@@ -26,9 +25,6 @@ from tracejail.trace.tracer import trace
 from .answers import Answers
 from .outcome import Outcome, exit_status
 from .ready import is_ready, time_run
-
-if TYPE_CHECKING:
-    import subprocess
 
 _QUIET = 0.015         # seconds in which no thread ran, for a target that listens and has exercises to come
 _QUIET_ALONE = 0.6     # seconds without news, without exercises: then quiet is the end of the learning
@@ -91,7 +87,8 @@ class _Run:
         self.listening = False
         self.queue = list(drive.exercises)
         self.reloaded = not drive.reload
-        self.exercise: subprocess.Popen[bytes] | None = None
+        self.exercise = 0            # its process id, while there is one
+        self.command = ""
         self.exercise_file = -1
         self.deadline = 0.0          # of the present phase: SIGKILL then
         self.main_ended = 0.0
@@ -205,7 +202,7 @@ class _Run:
             self.main_ended = monotonic()
         elif process == self.started.init:
             self.over = True
-        elif self.exercise is not None and process == self.exercise.pid:
+        elif process == self.exercise:
             self._exercise_ended(status)
 
     # --- the phases ------------------------------------------------------------------------------------------
@@ -273,7 +270,7 @@ class _Run:
             self._stop()
 
     def _settle(self, now: float) -> None:
-        if self.exercise is not None or not self._quiet(now, _SETTLE):
+        if self.exercise or not self._quiet(now, _SETTLE):
             return
         if self.queue:
             self._next()
@@ -290,37 +287,37 @@ class _Run:
     def _next(self) -> None:
         if not self.queue:
             return
-        command = self.queue.pop(0)
+        self.command = self.queue.pop(0)
         assert self.started is not None
-        import subprocess  # a run without exercises starts sooner without it
-
         self.exercise_file = _output_file("exercise")
         environment = dict(os.environ)
         environment["TRACEJAIL_ROOT"] = f"/proc/{self.started.init}/root"
         place = network_namespace(self.started.init) if self.launch.private_network else contextlib.nullcontext()
         with place:
-            self.exercise = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=self.exercise_file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),
+            # Not by fork(2), which copies the page tables of all that this process holds.
+            self.exercise = os.posix_spawn(
+                "/bin/sh",
+                ["sh", "-c", self.command],
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, self.exercise_file, 1),
+                    (os.POSIX_SPAWN_DUP2, self.exercise_file, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )
 
     def _exercise_ended(self, status: int) -> None:
-        assert self.exercise is not None
-        self.exercise.returncode = exit_status(status)
-        command = str(self.exercise.args[2])  # type: ignore[index]
-        self.exercise = None
+        self.exercise = 0
         text = _contents(self.exercise_file)
         os.close(self.exercise_file)
         self.exercise_file = -1
         self.outcome.exercise_output += text
         self.last_news = monotonic()
         if status != 0:
-            self.outcome.failure = f"the exercise ended with status {exit_status(status)}: {command}"
+            self.outcome.failure = f"the exercise ended with status {exit_status(status)}: {self.command}"
             self.outcome.failed_output = text
             self.queue = []
             self.reloaded = True
@@ -358,9 +355,9 @@ class _Run:
         seen = f"it listens on {', '.join(outcome.listens)}" if outcome.listens else "it has not called listen(2)"
         outcome.failure = outcome.failure or f"time-out after {self.drive.timeout:g} s: {waited}; {seen}"
         outcome.hint = "a longer --timeout, or say with --ready how a start can be seen"
-        if self.exercise is not None:
+        if self.exercise:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.exercise.pid, signal.SIGKILL)
+                os.killpg(self.exercise, signal.SIGKILL)
             outcome.failed_output = _contents(self.exercise_file)
         self._stop()
         self.deadline = monotonic() + 2
@@ -385,9 +382,9 @@ class _Run:
             os.kill(self.started.init, signal.SIGKILL)  # the pid namespace goes with its first process
 
     def _end_all(self) -> None:
-        if self.exercise is not None:
+        if self.exercise:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.exercise.pid, signal.SIGKILL)
+                os.killpg(self.exercise, signal.SIGKILL)
         if self.started is not None and not self.over:
             self._kill_all()
             limit = monotonic() + 10
@@ -403,10 +400,9 @@ class _Run:
                 else:
                     with contextlib.suppress(ptrace.ThreadGone, OSError):
                         ptrace.resume(stop.thread)
-        if self.exercise is not None:
+        if self.exercise:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.exercise.pid, 0)
-            self.exercise.returncode = 137
+                os.waitpid(self.exercise, 0)
         if self.started is not None:
             self.started.channel.close()
 

@@ -389,16 +389,20 @@ class Supply:
             self.ledger.entries[path] = replace(self.ledger.entries[path], sha256=digest, size=size)
         return None
 
-    def note_followed_links(self) -> None:
-        """After a run: links that were shown, and followed to what was there already. No call failed for them and no
-        stand-in was opened: the kernel set their time of last access."""
+    def note_silent_uses(self) -> None:
+        """After a run: links that were shown and followed to what was there already, and directories that were shown and
+        written into. No call failed for them and no stand-in was opened: the kernel set their times (MNT_RELATIME)."""
         for path in sorted(self.shown):
-            entry = self.supplied[path]
-            seen = jail_tree.look(self.tree, path, target=False) if entry.type is EntryType.SYMLINK else None
-            if seen is None or seen.type is not EntryType.SYMLINK or not seen.accessed:
+            seen = jail_tree.look(self.tree, path, target=False)
+            node = inspect(self.host, JailPath(path)) if seen is not None else None
+            if seen is None or node is None or seen.type is not node.type:
                 continue
-            led = self.ledger.entries.get(self.resolve("/", "/", path, follow=True).path)
-            self.note(self.resolve("/", "/", path, follow=False), Origin.MISS, led.because if led else None, MissKind.ABSENT)
+            followed = seen.type is EntryType.SYMLINK and seen.accessed_ns != seen.modified_ns
+            written = seen.type is EntryType.DIRECTORY and seen.modified_ns != node.mtime_ns
+            if followed or written:
+                led = self.ledger.entries.get(self.resolve("/", "/", path, follow=True).path) if followed else None
+                because = led.because if led else None
+                self.note(self.resolve("/", "/", path, follow=False), Origin.MISS, because, MissKind.ABSENT)
 
     # --- the beginning ---------------------------------------------------------------------------------------
 
