@@ -1,0 +1,90 @@
+"""What all sections share: the temp folder, the timed load, the tools that are there, and the runs that a user asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .process import TOP, Failed, run
+from .rounds import Sample
+from .tools import Tool
+
+
+@dataclass
+class Bench:
+    """One run of the benchmark."""
+
+    work: Path                      # a folder that is removed at the end; a worker that has dropped root may read it
+    runs: int | None                # --runs, where it was said
+    load: Path                      # the compiled load.c
+    reports: socket.socket          # where the loads tell their times
+    watchers: list[Tool] = field(default_factory=list)   # tracejail trace by each engine, then the peers
+    learners: list[Tool] = field(default_factory=list)   # tracejail learn by each engine
+    reprozip: Path | None = None    # the folder with its commands
+
+    def rounds(self, default: int) -> int:
+        return self.runs or default
+
+    @property
+    def port(self) -> str:
+        return str(self.reports.getsockname()[1])
+
+    def load_words(self, kind: str, count: int, *words: str | Path) -> list[str]:
+        return [str(self.load), self.port, kind, str(count), *map(str, words)]
+
+    def told(self) -> list[float]:
+        """The seconds that loads have told since the last call, the first first."""
+        times = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                times.append(int(self.reports.recv(64)) / 1e9)
+        return times
+
+    def timed(self, tool: Tool, words: list[str], limit: float = 60.0) -> Sample:
+        """A load under a tool: the time that the load itself told. Raises Failed."""
+        return self.watched(tool, words, limit, watch_memory=False)
+
+    def watched(self, tool: Tool, words: list[str], limit: float, watch_memory: bool = True) -> Sample:
+        """The same, with the peak memory of the tool."""
+        self.told()
+        with self.scratch() as folder:
+            done = run(tool.words(words, folder), environment=tool.environment, limit=limit, directory=str(folder),
+                       watch_memory=watch_memory)
+            told = self.told()
+        if not tool.status_is_its_own:
+            done.checked()
+        if not told:
+            done.checked()
+            raise Failed("the load did not come to its end")
+        return Sample(told[0], memory=done.memory, note=f"{done.seconds:.3f}")
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for one run."""
+        folder = Path(tempfile.mkdtemp(prefix="run.", dir=self.work))
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def opened(runs: int | None) -> Iterator[Bench]:
+    """A bench with its load compiled; all of it is gone afterwards."""
+    work = Path(tempfile.mkdtemp(prefix="tracejail-bench."))
+    work.chmod(0o755)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reports:
+            reports.bind(("127.0.0.1", 0))
+            reports.setblocking(False)
+            load = work / "load"
+            run(["gcc", "-O2", "-pthread", "-o", str(load), str(TOP / "bench/load.c")]).checked()
+            yield Bench(work, runs, load, reports)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""Rounds: each column (native, then each tool) runs once in turn, so that a noisy moment meets all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .process import Failed
+
+BUDGET = 6.0  # seconds for all runs of one cell: a column over it sits out the further rounds
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run."""
+
+    seconds: float      # what is compared
+    memory: int = 0     # KiB
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A way to run a load."""
+
+    name: str
+    run: Callable[[], Sample]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A median with its smallest and largest."""
+
+    median: float
+    least: float
+    most: float
+
+
+def span(values: Sequence[float]) -> Span:
+    return Span(statistics.median(values), min(values), max(values))
+
+
+@dataclass
+class Cell:
+    """The runs of one column, by the number of their round; or why there are none."""
+
+    name: str
+    samples: dict[int, Sample] = field(default_factory=dict)
+    failure: str = ""
+    spent: float = 0.0
+
+    def seconds(self) -> Span:
+        return span([sample.seconds for sample in self.samples.values()])
+
+    def ratio(self, other: Cell) -> Span | None:
+        """Each run over the other's run of the same round."""
+        pairs = [(self.samples[at].seconds, other.samples[at].seconds) for at in self.samples if at in other.samples]
+        return span([mine / theirs for mine, theirs in pairs if theirs > 0]) if pairs else None
+
+
+def rounds(columns: Sequence[Column], runs: int, budget: float = BUDGET) -> list[Cell]:
+    """Run all columns in turn, `runs` times. The first is native and is run in each round."""
+    cells = [Cell(column.name) for column in columns]
+    for number in range(runs):
+        for column, cell in zip(columns, cells, strict=True):
+            native = column is columns[0]
+            if cell.failure or (number and not native and cell.spent * (number + 1) / number > budget):
+                continue
+            began = time.perf_counter()
+            try:
+                cell.samples[number] = column.run()
+            except Failed as failed:
+                cell.failure = str(failed)
+            cell.spent += time.perf_counter() - began
+    return cells

@@ -1,0 +1,4 @@
+from collections.abc import Iterator
+
+def section(bench):
+    yield from ()
