@@ -17,8 +17,9 @@ class Sample:
     """One run."""
 
     seconds: float      # what is compared
-    memory: int = 0     # KiB
-    note: str = ""
+    memory: int = 0     # peak resident KiB of the tool
+    whole: float = 0.0  # seconds with the start and the end of the tool
+    part: int = 1       # only one in so many calls was made, and their time is taken so many times
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Cell:
 
     def seconds(self) -> Span:
         return span([sample.seconds for sample in self.samples.values()])
+
+    def runs(self) -> str:
+        """How many, and whether of a part of the load."""
+        parts = {sample.part for sample in self.samples.values()} - {1}
+        return f"{len(self.samples)}" + "".join(f" of 1/{part}" for part in parts)
 
     def ratio(self, other: Cell) -> Span | None:
         """Each run over the other's run of the same round."""

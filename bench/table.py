@@ -57,7 +57,7 @@ def detail(title: str, loads: Mapping[str, Sequence[Cell]], counts: Mapping[str,
             if ratio is not None and counts.get(load):
                 each = (cell.seconds().median - native.seconds().median) / counts[load]
                 more = f"{each * 1e6:.2f} us"
-            table.rows.append([first, cell.name, str(len(cell.samples)), seconds(cell.seconds()), times(ratio), more,
+            table.rows.append([first, cell.name, cell.runs(), seconds(cell.seconds()), times(ratio), more,
                                _bound(cell, ratio, bounds.get(load))])
     return table
 
