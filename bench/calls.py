@@ -31,10 +31,10 @@ def section(bench: Bench) -> Iterator[Table]:
         "getppid": ("getppid", FREE, ""),
     }
     counts = {name: count for name, (_, count, _) in loads.items()}
-    results = {
-        name: rounds([Column(tool.name, partial(bench.calls, tool, *load)) for tool in (NATIVE, *bench.watchers)], bench.rounds(5))
-        for name, load in loads.items()
-    }
+    results = {}
+    for name, load in loads.items():
+        columns = [Column(tool.name, partial(bench.calls, tool, *load)) for tool in (NATIVE, *bench.watchers)]
+        results[name] = rounds(columns, bench.rounds(7))
     named = {f"{counts[name]:,} {name}": cells for name, cells in results.items()}
     yield overview("Calls: times native", named)
     table = detail("Calls, each", named, {f"{counts[name]:,} {name}": counts[name] for name in counts},

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .process import TOP
 
-_PACKAGES = ("strace", "linux-perf", "cde", "care", "jailkit", "apache2", "nginx", "redis-server", "postgresql-15", "gcc", "git", "python3")
+_PACKAGES = ("strace", "linux-perf", "cde", "care", "jailkit", "apache2", "nginx", "redis-server", "postgresql-15", "gcc", "git",
+             "python3")
 
 
 def _output(*words: str) -> str:

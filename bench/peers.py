@@ -67,5 +67,5 @@ def _reprozip(work: Path) -> Path:
     """ReproZip in a virtual environment of its own. Raises Failed."""
     place = work / "reprozip"
     run([sys.executable, "-m", "venv", str(place)]).checked()
-    run([str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "reprozip", "reprounzip"], limit=300).checked()
+    run([str(place / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "reprozip"], limit=300).checked()
     return place / "bin"

@@ -39,7 +39,8 @@ def section(bench: Bench) -> Iterator[Table]:
         columns = [Column(tool.name, partial(bench.timed, tool, program, LIMIT)) for tool in (NATIVE, *bench.watchers)]
         results[name] = rounds(columns, bench.rounds(5))
     served = f"nginx, {REQUESTS:,} requests"
-    results[served] = rounds([Column(tool.name, partial(_served, bench, tool)) for tool in (NATIVE, *bench.watchers)], bench.rounds(3))
+    columns = [Column(tool.name, partial(_served, bench, tool)) for tool in (NATIVE, *bench.watchers)]
+    results[served] = rounds(columns, bench.rounds(5))
     yield overview("Programs: times native", results)
     yield detail("Programs, each", results, {}, dict.fromkeys(results, BOUND))
 
@@ -74,7 +75,8 @@ def _sources(site: Path) -> list[str]:
     for number in range(SOURCES):
         (top / f"part{number}.c").write_text(
             "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n"
-            f"int part{number}(const char *text) {{ char *copy = strdup(text); int n = printf(\"%s\\n\", copy); free(copy); return n; }}\n"
+            f"int part{number}(const char *text)\n"
+            "{ char *copy = strdup(text); int n = printf(\"%s\\n\", copy); free(copy); return n; }\n"
         )
     return ["/bin/sh", "-c", f'cd {top} && for source in *.c; do gcc -O1 -c "$source" || exit 1; done']
 
@@ -85,13 +87,15 @@ def _served(bench: Bench, tool: Tool) -> Sample:
         server = nginx_site(folder)
         with started(tool.words(server.command, folder), environment=tool.environment, directory=str(folder)) as watcher:
             answers(server.port, watcher)
-            done = run(["ab", "-q", "-k", "-c", "4", "-n", str(REQUESTS), f"http://127.0.0.1:{server.port}/"], limit=LIMIT).checked()
+            client = ["ab", "-q", "-k", "-c", "4", "-n", str(REQUESTS), f"http://127.0.0.1:{server.port}/"]
+            done = run(client, limit=LIMIT).checked()
             _stop(folder / "pid")
             with contextlib.suppress(Exception):
                 watcher.wait(10)
     took = re.search(r"Time taken for tests:\s+([\d.]+) seconds", done.out)
     good = re.search(r"Complete requests:\s+(\d+)", done.out)
-    if not took or not good or int(good[1]) != REQUESTS or not re.search(r"Failed requests:\s+0\n", done.out) or "Non-2xx" in done.out:
+    bad = "Non-2xx" in done.out or not re.search(r"Failed requests:\s+0\n", done.out)
+    if bad or not took or not good or int(good[1]) != REQUESTS:
         raise Failed("requests failed")
     return Sample(float(took[1]))
 

@@ -44,20 +44,23 @@ def times(value: Span | None) -> str:
 
 def detail(title: str, loads: Mapping[str, Sequence[Cell]], counts: Mapping[str, int], bounds: Mapping[str, float]) -> Table:
     """Every load and column: seconds, ratio to native, what a call costs more than native, and the bound on tracejail bpf."""
-    table = Table(title, ["load", "by", "runs", "time (least..most)", "times native", "more a call", "bound"])
+    header = ["load", "by", "runs", "time (least..most)", "times native", "more a call", "bound"]
+    if not counts:
+        header.remove("more a call")
+    table = Table(title, header)
     for load, cells in loads.items():
         native = cells[0]
         for cell in cells:
             first = load if cell is native else ""
             if not cell.samples:
-                table.rows.append([first, cell.name, "0", f"failed: {cell.failure}", "", "", ""])
+                table.rows.append([first, cell.name, "0", f"failed: {cell.failure}", *[""] * (len(header) - 4)])
                 continue
             ratio = None if cell is native else cell.ratio(native)
             more = ""
             if ratio is not None and counts.get(load):
                 each = (cell.seconds().median - native.seconds().median) / counts[load]
                 more = f"{each * 1e6:.2f} us"
-            table.rows.append([first, cell.name, cell.runs(), seconds(cell.seconds()), times(ratio), more,
+            table.rows.append([first, cell.name, cell.runs(), seconds(cell.seconds()), times(ratio), *([more] if counts else []),
                                _bound(cell, ratio, bounds.get(load))])
     return table
 
