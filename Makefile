@@ -23,8 +23,7 @@ check: $(VENV)/ready
 	$(BIN)/python -m pytest tests/unit tests/test_imports.py
 
 bench: $(VENV)/ready
-	sh tests/install-packages.sh
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench $(SECTIONS)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); sh tests/install-packages.sh python3-venv; $(PYTHON) -m venv $(VENV); }

@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--runs", type=int, help="rounds of each load (default: as each section has it)")
     parser.add_argument("-o", "--output", type=Path, help="write the tables there (default, for all sections: bench/RESULTS.md)")
+    parser.add_argument("--whole", action="store_true", help="scaling: the full loads, however long they take")
     chosen = parser.parse_args()
     unknown = [name for name in chosen.sections if name not in SECTIONS]
     if unknown or (chosen.runs is not None and chosen.runs < 1):
@@ -47,7 +48,7 @@ def main() -> int:
     output = chosen.output or (None if chosen.sections else TOP / "bench/RESULTS.md")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started and made is taken away then
     try:
-        text = _all_of(chosen.sections or list(SECTIONS), chosen.runs)
+        text = _all_of(chosen.sections or list(SECTIONS), chosen.runs, chosen.whole)
     except Failed as failed:
         print(f"bench: {failed}", file=sys.stderr)
         return 1
@@ -57,11 +58,11 @@ def main() -> int:
     return 0
 
 
-def _all_of(names: list[str], runs: int | None) -> str:
+def _all_of(names: list[str], runs: int | None, whole: bool) -> str:
     began = time.monotonic()
     install(NEEDED)
     without = install_wished()
-    with opened(runs) as bench:
+    with opened(runs, whole) as bench:
         without += gather(bench)
         machine = Table("The machine", [], words=list(facts(bench.reprozip)))
         left_out = Table("Not to be had here", [], words=without or ["nothing: every peer is in the tables"])

@@ -21,6 +21,7 @@ class Bench:
 
     work: Path                      # a folder that is removed at the end; a worker that has dropped root may read it
     runs: int | None                # --runs, where it was said
+    whole: bool                     # --whole: the full loads of `scaling`, however long they take
     load: Path                      # the compiled load.c
     reports: socket.socket          # where the loads tell their times
     watchers: list[Tool] = field(default_factory=list)   # tracejail trace by each engine, then the peers
@@ -73,7 +74,7 @@ class Bench:
 
 
 @contextlib.contextmanager
-def opened(runs: int | None) -> Iterator[Bench]:
+def opened(runs: int | None, whole: bool) -> Iterator[Bench]:
     """A bench with its load compiled; all of it is gone afterwards."""
     work = Path(tempfile.mkdtemp(prefix="tracejail-bench."))
     work.chmod(0o755)
@@ -83,6 +84,6 @@ def opened(runs: int | None) -> Iterator[Bench]:
             reports.setblocking(False)
             load = work / "load"
             run(["gcc", "-O2", "-pthread", "-o", str(load), str(TOP / "bench/load.c")]).checked()
-            yield Bench(work, runs, load, reports)
+            yield Bench(work, runs, whole, load, reports)
     finally:
         shutil.rmtree(work, ignore_errors=True)
