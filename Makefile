@@ -1,5 +1,6 @@
 # make demo   see it work: learns a real httpd and serves a page from its jail
 # make test   all tests, with what they need installed first
+# make bench  what it costs beside native runs and its peers; SECTIONS="calls start" for some of it
 # make check  what is quick: style, types, import rules, unit tests
 
 PYTHON ?= python3

@@ -22,7 +22,7 @@ def section(bench: Bench) -> Iterator[Table]:
     site.mkdir()
     file = site / "file"
     file.write_text("here\n")
-    loads = {
+    loads: dict[str, tuple[str, int, str | Path]] = {
         "open+close": ("open", HITS, file),
         "stat": ("stat", HITS, file),
         "access": ("access", HITS, file),

@@ -39,7 +39,7 @@ def section(bench: Bench) -> Iterator[Table]:
             if shutil.which("care"):
                 columns.append(Column("CARE", partial(_peer, bench, server, "care", works)))
             table.rows += _rows(server, rounds(columns, bench.rounds(5)), works)
-    table.words.append("a learn is clean only where a second run has proven its jail; a peer's tree is tried afterwards, uncounted")
+    table.words.append("a learn is clean only where a second run proved the jail; a peer's tree is tried afterwards, uncounted")
     yield table
     yield _files(bench)
 
