@@ -14,6 +14,8 @@ from .process import TOP, Failed, run
 from .rounds import Sample
 from .tools import Tool
 
+LONG = 300_000  # calls; each costs as much as the one before, so a part of them tells it too
+
 
 @dataclass
 class Bench:
@@ -47,9 +49,10 @@ class Bench:
         return times
 
     def calls(self, tool: Tool, kind: str, count: int, *words: str | Path) -> Sample:
-        """A load of calls under a tool; a slow tool makes only a part of them, and what they take is taken times that part."""
-        sample = self.timed(tool, self.load_words(kind, count // tool.part, *words))
-        return replace(sample, seconds=sample.seconds * tool.part, part=tool.part)
+        """A load of calls under a tool; a slow tool makes only a part of a long one, and its time is taken times that part."""
+        part = tool.part if count >= LONG else 1
+        sample = self.timed(tool, self.load_words(kind, count // part, *words))
+        return replace(sample, seconds=sample.seconds * part, part=part)
 
     def timed(self, tool: Tool, words: list[str], limit: float = 60.0, watch_memory: bool = False) -> Sample:
         """A load under a tool: the time that the load itself told; with the peak memory of the tool, if wanted. Raises Failed."""

@@ -68,8 +68,8 @@ def _while_listed(bench: Bench, site: Path) -> Table:
     results, counts, bounds = {}, {}, {}
     for kind in ("stat", "access"):
         name = f"{HITS:,} {kind} after a listing of {LISTED}"
-        words = bench.load_words(f"listed-{kind}", HITS, directory / "07", directory)
-        columns = [Column(tool.name, partial(bench.timed, tool, words)) for tool in (NATIVE, *bench.learners)]
+        columns = [Column(tool.name, partial(bench.calls, tool, f"listed-{kind}", HITS, directory / "07", directory))
+                   for tool in (NATIVE, *bench.learners)]
         results[name] = rounds(columns, bench.rounds(5))
         counts[name], bounds[name] = HITS, LISTED_BOUND
     return detail("Calls while placeholders exist (first round of a learn)", results, counts, bounds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +77,7 @@ def _driven(server: Server, words: list[str], environment: dict[str, str] | None
             jails.tell(found, signal_number)
         try:
             process.wait(_END)
-        except Exception:
+        except subprocess.TimeoutExpired:
             raise Failed(f"it did not end within {_END:.0f} s") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -90,7 +91,7 @@ def _served(bench: Bench, tool: Tool) -> Sample:
             client = ["ab", "-q", "-k", "-c", "4", "-n", str(REQUESTS), f"http://127.0.0.1:{server.port}/"]
             done = run(client, limit=LIMIT).checked()
             _stop(folder / "pid")
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 watcher.wait(10)
     took = re.search(r"Time taken for tests:\s+([\d.]+) seconds", done.out)
     good = re.search(r"Complete requests:\s+(\d+)", done.out)

@@ -13,6 +13,7 @@ from .process import TOP, Failed, Finished, run
 TRACEJAIL = (sys.executable, "-c", f"import sys; sys.path.insert(0, {str(TOP)!r}); from tracejail.cli.main import main; "
              "sys.exit(main())")
 ENGINES = ("bpf", "seccomp")  # in this order: what has the tightest bounds runs next to native
+SLOW = 10
 _LONG = "600"  # seconds for one round of a learn: the limit of the benchmark ends it before
 
 
@@ -23,7 +24,7 @@ class Tool:
     name: str
     words: Callable[[Sequence[str], Path], list[str]]
     environment: Mapping[str, str] = field(default_factory=dict)
-    part: int = 1  # it is so slow that it runs only one in so many calls of a load, and its time is taken so many times
+    part: int = 1  # it is so slow that it makes only one in so many of a load's calls that succeed
 
     def probe(self, program: Sequence[str], folder: Path) -> Finished:
         """Run a program under it that must succeed. Raises Failed."""
@@ -59,7 +60,7 @@ def engines(kind: str, folder: Path) -> tuple[list[Tool], list[str]]:
                 without.append(f"tracejail {kind} --engine {engine}: this version has no such option")
                 continue
             options = []
-        tool = Tool(f"tracejail {kind} {engine}", make(options))
+        tool = Tool(f"tracejail {kind} {engine}", make(options), part=1 if engine == ENGINES[0] else SLOW)
         here = folder / f"{kind}.{engine}"
         here.mkdir()
         try:
@@ -72,21 +73,22 @@ def engines(kind: str, folder: Path) -> tuple[list[Tool], list[str]]:
 
 
 STRACE = Tool("strace --seccomp-bpf",
-              lambda program, _: ["strace", "-f", "--seccomp-bpf", "-e", "trace=%file", "-o", "/dev/null", *program])
+              lambda program, _: ["strace", "-f", "--seccomp-bpf", "-e", "trace=%file", "-o", "/dev/null", *program],
+              part=SLOW)
 STRACE_PLAIN = Tool("strace", lambda program, _: ["strace", "-f", "-e", "trace=%file", "-o", "/dev/null", *program],
-                    part=10)
+                    part=SLOW)
 PERF = Tool("perf trace",  # its group `file` is older than these two calls
-            lambda program, _: ["perf", "trace", "-o", "/dev/null", "-e", "file,newfstatat,statx", *program], part=10)
-CDE = Tool("CDE", lambda program, _: ["cde", *program], part=10)
+            lambda program, _: ["perf", "trace", "-o", "/dev/null", "-e", "file,newfstatat,statx", *program], part=SLOW)
+CDE = Tool("CDE", lambda program, _: ["cde", *program], part=SLOW)
 
 
 def care(revealed: Path) -> Tool:
     """CARE hides /tmp from a program unless told otherwise, and crashes its tracees with seccomp on later kernels."""
     return Tool("CARE", lambda program, folder: ["care", "-r", str(revealed), "-o", f"{folder}/care/", *program],
-                environment={"PROOT_NO_SECCOMP": "1"}, part=10)
+                environment={"PROOT_NO_SECCOMP": "1"}, part=SLOW)
 
 
 def reprozip(commands: Path) -> Tool:
     return Tool("ReproZip trace", lambda program, folder: [
         str(commands / "reprozip"), "trace", "-d", str(folder / "reprozip"), "-w", "--dont-identify-packages",
-        "--dont-find-inputs-outputs", *program], environment={"HOME": str(commands.parent)}, part=10)
+        "--dont-find-inputs-outputs", *program], environment={"HOME": str(commands.parent)}, part=SLOW)
