@@ -29,8 +29,18 @@ INTRODUCTION = """# What tracejail costs, beside native runs and its peers
 Written by `make bench` (as root on Debian 12; one section alone: `python -m bench SECTION`, of {sections}).
 Times are medians with the smallest and the largest. Each round runs native first and then each tool once, and a ratio is
 that of a run and the native run of the same round: median, smallest, largest. Loads time themselves, so the start of a tool
-is not in them; it has a table of its own. A tool that is slow runs fewer rounds: "runs" says how many.
+is not in them; it has a table of its own. A tool that is slow runs fewer rounds: "runs" says how many; "of 1/10" says that it
+made a tenth of the calls and that its time is shown times ten. "least / least" is the quickest run over the quickest native
+run, which a busy machine disturbs less. Bounds are the project's own, and are judged by the median.
 """
+PEERS = (
+    "strace: `-f -e trace=%file -o /dev/null`, with and without `--seccomp-bpf`",
+    "perf trace: `-e file,newfstatat,statx`; it stops nothing, can change nothing, and shows no path names here",
+    "ReproZip: `reprozip trace`; for a tree also `reprozip pack`, and its DATA unpacked as root",
+    "CDE (of 2011): follows open(2) but not openat(2), so its trees lack most of what a program of today opens",
+    "CARE: with PROOT_NO_SECCOMP=1, as its tracees crash on this kernel otherwise; it copies while it watches",
+    "jailkit: `jk_cp` of the program; ldd copy: the program and what ldd names",
+)
 
 
 def main() -> int:
@@ -49,6 +59,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started and made is taken away then
     try:
         text = _all_of(chosen.sections or list(SECTIONS), chosen.runs, chosen.whole)
+    except KeyboardInterrupt:
+        return 130
     except Failed as failed:
         print(f"bench: {failed}", file=sys.stderr)
         return 1
@@ -65,7 +77,7 @@ def _all_of(names: list[str], runs: int | None, whole: bool) -> str:
     with opened(runs, whole) as bench:
         without += gather(bench)
         machine = Table("The machine", [], words=list(facts(bench.reprozip)))
-        left_out = Table("Not to be had here", [], words=without or ["nothing: every peer is in the tables"])
+        left_out = Table("Peers", [], words=[*PEERS, *(f"NOT to be had here: {line}" for line in without)])
         parts = [INTRODUCTION.format(sections=", ".join(SECTIONS))]
         for part in (machine.text(), left_out.text()):
             parts.append(part)

@@ -34,12 +34,11 @@ def section(bench: Bench) -> Iterator[Table]:
     results = {}
     for name, load in loads.items():
         columns = [Column(tool.name, partial(bench.calls, tool, *load)) for tool in (NATIVE, *bench.watchers)]
-        results[name] = rounds(columns, bench.rounds(7))
+        results[name] = rounds(columns, bench.rounds(9))
     named = {f"{counts[name]:,} {name}": cells for name, cells in results.items()}
     yield overview("Calls: times native", named)
     table = detail("Calls, each", named, {f"{counts[name]:,} {name}": counts[name] for name in counts},
                    {f"{counts[name]:,} {name}": bound for name, bound in BOUNDS.items()})
-    table.words.append('runs "of 1/10": a tenth of the calls was made, and what they took is shown times ten')
     for name in ("one miss", "distinct misses"):
         table.words += _against_strace(name, results[name])
     yield table

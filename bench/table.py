@@ -44,7 +44,7 @@ def times(value: Span | None) -> str:
 
 def detail(title: str, loads: Mapping[str, Sequence[Cell]], counts: Mapping[str, int], bounds: Mapping[str, float]) -> Table:
     """Every load and column: seconds, ratio to native, what a call costs more than native, and the bound on tracejail bpf."""
-    header = ["load", "by", "runs", "time (least..most)", "times native", "more a call", "bound"]
+    header = ["load", "by", "runs", "time (least..most)", "times native", "least / least", "more a call", "bound"]
     if not counts:
         header.remove("more a call")
     table = Table(title, header)
@@ -56,12 +56,14 @@ def detail(title: str, loads: Mapping[str, Sequence[Cell]], counts: Mapping[str,
                 table.rows.append([first, cell.name, "0", f"failed: {cell.failure}", *[""] * (len(header) - 4)])
                 continue
             ratio = None if cell is native else cell.ratio(native)
-            more = ""
+            more = best = ""
+            if cell is not native and native.samples:
+                best = f"{cell.seconds().least / native.seconds().least:.2f}"
             if ratio is not None and counts.get(load):
                 each = (cell.seconds().median - native.seconds().median) / counts[load]
                 more = f"{each * 1e6:.2f} us"
-            table.rows.append([first, cell.name, cell.runs(), seconds(cell.seconds()), times(ratio), *([more] if counts else []),
-                               _bound(cell, ratio, bounds.get(load))])
+            table.rows.append([first, cell.name, cell.runs(), seconds(cell.seconds()), times(ratio), best,
+                               *([more] if counts else []), _bound(cell, ratio, bounds.get(load))])
     return table
 
 
