@@ -52,7 +52,7 @@ class Finished:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:160].replace("|", "/") if lines else ""
+    return lines[-1][-80:].replace("|", "/") if lines else ""
 
 
 def run(
