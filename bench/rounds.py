@@ -75,7 +75,7 @@ def rounds(columns: Sequence[Column], runs: int) -> list[Cell]:
     the last column of a round may have left dirty pages and cold caches to the next; where it is short, before each column."""
     cells = [Cell(column.name) for column in columns]
     for number in range(runs):
-        warm = _warmed(columns[0])
+        warm = _warmed(columns[0]) if len(columns) > 1 else 0.0
         for column, cell in zip(columns, cells, strict=True):
             budget = OURS if column.name.startswith("tracejail") else PEERS
             native = column is columns[0]
