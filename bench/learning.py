@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from . import jails
 from .bench import Bench
-from .process import Failed, run, started
+from .process import Failed, ended, run, started
 from .rounds import Cell, Column, Sample, rounds
 from .sites import SITES, Server, answers, apache_site
 from .table import Table, seconds, times
@@ -79,10 +78,7 @@ def _driven(server: Server, words: list[str], environment: dict[str, str] | None
         for found in jails.listeners(server.port):  # the daemon itself, beneath whatever watches it
             signal_number = signal.Signals[f"SIG{server.stop}"]
             jails.tell(found, signal_number)
-        try:
-            process.wait(_END)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"it did not end within {_END:.0f} s") from None
+        ended(process, _END)
 
 
 def _native(server: Server) -> Sample:

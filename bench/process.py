@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -64,10 +65,7 @@ def run(
         began = time.perf_counter()
         with started(words, environment=environment, directory=directory, out=out.fileno(), err=err.fileno()) as process:
             peak = _Memory(process.pid) if watch_memory else None
-            try:
-                status = process.wait(limit)
-            except subprocess.TimeoutExpired:
-                raise Failed(f"not done in {limit:.0f} s") from None
+            status = ended(process, limit)
             seconds = time.perf_counter() - began
         texts = []
         for file in (out, err):
@@ -99,6 +97,17 @@ def started(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def ended(process: subprocess.Popen[bytes], limit: float) -> int:
+    """Its status once it has ended. Raises Failed. (wait() with a time-out sleeps up to 50 ms between two looks.)"""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        if not select.select([pidfd], [], [], limit)[0]:
+            raise Failed(f"not done in {limit:.0f} s")
+    finally:
+        os.close(pidfd)
+    return process.wait()
 
 
 class _Memory:
