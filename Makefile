@@ -1,5 +1,6 @@
 # make demo   see it work: learns a real httpd and serves a page from its jail
 # make test   all tests, with what they need installed first
+# make bench  what it costs beside native runs and its peers; SECTIONS="calls start" for some of it
 # make check  what is quick: style, types, import rules, unit tests
 
 PYTHON ?= python3
@@ -23,8 +24,7 @@ check: $(VENV)/ready
 	$(BIN)/python -m pytest tests/unit tests/test_imports.py
 
 bench: $(VENV)/ready
-	sh tests/install-packages.sh
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench $(SECTIONS)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); sh tests/install-packages.sh python3-venv; $(PYTHON) -m venv $(VENV); }
