@@ -61,7 +61,9 @@ _LAST_ERROR = 511             # what is beyond is to be restarted, linux/errno.h
 _ARGUMENT_AT = (112, 104, 96, 56, 72, 64)
 _NUMBER_AT = 120
 _NEVER_MISS = (Decode.EVENT, Decode.LISTING)
-_KEY, _PATH = -8, -8 - LONG   # places on the stack
+_FIRST_AT, _CALL_SIZE = 56, 72                  # the part of it that holds them all
+_KEY, _CALL = -8, -8 - _CALL_SIZE               # places on the stack
+_PATH = _CALL - LONG
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -91,7 +93,7 @@ def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILU
         Instruction(JUMP_SIGNED_LESS, 7, 0, "failed"),
         "of no account",
         Instruction(JUMP_EQUAL, 8, 0, "out"),
-        *_call_number(),
+        *_call(),
         *_successes(watched, maps),
         "some are told",
         *_own_thread(maps),
@@ -102,7 +104,7 @@ def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILU
         "failed",
         *_counts(failures),
         "failed so",
-        *_call_number(),
+        *_call(),
         *_failures(watched),
         "by path",
         *_known_path(maps.short_paths, SHORT, "longer"),
@@ -151,8 +153,8 @@ def _successes(rows: list[Row], maps: Maps) -> list[Line]:
         if row.inode is not None:
             lines += [
                 Instruction(JUMP_NOT_EQUAL, 7, 0, "out"),
-                *_register(_ARGUMENT_AT[row.inode.argument]),
-                *_read(READ_USER, 9, row.inode.at, "out"),
+                _register(_ARGUMENT_AT[row.inode.argument]),
+                *_read(READ_USER, 9, row.inode.at, _KEY, 8),
                 *_key(maps.inodes, _KEY),
                 Instruction(CALL, constant=MAP_LOOKUP),
                 Instruction(JUMP_NOT_EQUAL, 0, 0, "ours"),
@@ -169,7 +171,7 @@ def _successes(rows: list[Row], maps: Maps) -> list[Line]:
                     f"path of {row.name}",
                 ]
             lines += [
-                *_register(_ARGUMENT_AT[row.paths[0].argument]),
+                _register(_ARGUMENT_AT[row.paths[0].argument]),
                 Instruction(MOVE_CONSTANT, 8, 0, 0, row.x86_64),
                 Instruction(JUMP, 0, 0, "by path"),
             ]
@@ -192,7 +194,7 @@ def _failures(rows: list[Row]) -> list[Line]:
                 *(Instruction(JUMP_EQUAL, 7, 0, f"absent {row.name}", -code) for code in _ABSENT),
                 Instruction(JUMP, 0, 0, "ours"),
                 f"absent {row.name}",
-                *_register(_ARGUMENT_AT[row.paths[0].argument]),
+                _register(_ARGUMENT_AT[row.paths[0].argument]),
                 Instruction(MOVE_CONSTANT, 8, 0, 0, row.x86_64),
                 Instruction(JUMP, 0, 0, "by path"),
                 following,
@@ -251,23 +253,24 @@ def _key(of_map: int, at: int) -> list[Line]:
     ]
 
 
-def _call_number() -> list[Line]:
-    return _register(_NUMBER_AT)
+def _call() -> list[Line]:
+    """The call's registers onto the stack, and its number in register 9."""
+    return [Instruction(LOAD_8, 9, 6, 0), *_read(READ_KERNEL, 9, _FIRST_AT, _CALL, _CALL_SIZE), _register(_NUMBER_AT)]
 
 
-def _register(at: int) -> list[Line]:
-    """A word of the caller's registers, in register 9."""
-    return [Instruction(LOAD_8, 9, 6, 0), *_read(READ_KERNEL, 9, at, "out"), Instruction(LOAD_8, 9, 10, _KEY)]
+def _register(at: int) -> Instruction:
+    """A word of the call's registers, in register 9."""
+    return Instruction(LOAD_8, 9, 10, _CALL + at - _FIRST_AT)
 
 
-def _read(helper: int, base: int, at: int, failed: str) -> list[Line]:
-    """The word at `at` from the address in register `base`, onto the stack at _KEY."""
+def _read(helper: int, base: int, at: int, onto: int, size: int) -> list[Line]:
+    """The bytes at `at` from the address in register `base`, onto the stack; out, where that fails."""
     return [
         Instruction(MOVE, 1, 10),
-        Instruction(ADD_CONSTANT, 1, constant=_KEY),
-        Instruction(MOVE_CONSTANT, 2, constant=8),
+        Instruction(ADD_CONSTANT, 1, constant=onto),
+        Instruction(MOVE_CONSTANT, 2, constant=size),
         Instruction(MOVE, 3, base),
         Instruction(ADD_CONSTANT, 3, constant=at),
         Instruction(CALL, constant=helper),
-        Instruction(JUMP_NOT_EQUAL, 0, 0, failed),
+        Instruction(JUMP_NOT_EQUAL, 0, 0, "out"),
     ]

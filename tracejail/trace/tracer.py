@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -23,7 +24,9 @@ _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _WAITED = _ENDING | {signal.SIGCHLD}
 _NOT_THERE = (-errno.ENOENT, -errno.ENOTDIR)
 _STOPS = 16    # between two looks at the other sources while stops keep coming
-_AGAIN = 4     # looks for a stop before going to sleep: the next one is often but microseconds away
+# Seconds of looking for the next stop before going to sleep. It is often but microseconds away, and to be woken on a CPU
+# that has gone idle takes 50 microseconds on a virtual machine (measured: 129 a stop with sleep at once, 44 without idling).
+_LOOKING = 0.0001
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ def trace(target: int, engine: Engine, hooks: Hooks) -> None:
 def _go_on(loop: _Loop, hooks: Hooks, waiting: Waiting) -> None:
     next_idle, count = 0.0, 0
     while True:
-        stop = _next_stop()
+        stop = _next_stop(_LOOKING if count else 0)
         if stop is not None:
             loop.handle(stop)
             count += 1
@@ -61,6 +64,7 @@ def _go_on(loop: _Loop, hooks: Hooks, waiting: Waiting) -> None:
             if count % _STOPS:
                 continue
         now = time.monotonic()
+        count = 0 if stop is None else count
         if now >= next_idle:
             wait = hooks.idle()
             if wait is None:
@@ -75,15 +79,20 @@ def _go_on(loop: _Loop, hooks: Hooks, waiting: Waiting) -> None:
             hooks.sources[descriptor]()
 
 
-def _next_stop() -> Stop | None:
-    for _ in range(_AGAIN):
+def _next_stop(seconds: float) -> Stop | None:
+    end = 0.0
+    while True:
         try:
             stop = ptrace.wait_stop(block=False)
         except ChildProcessError:
             return None
-        if stop is not None:
+        if stop is not None or not seconds:
             return stop
-    return None
+        now = time.monotonic()
+        end = end or now + seconds
+        if now >= end:
+            return None
+        os.sched_yield()  # the target may wait for this very CPU
 
 
 class _Loop:
