@@ -19,6 +19,7 @@ from tracejail.jail.build import populate
 from tracejail.jail.remove import remove_tree
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.jail.tree import open_tree
+from tracejail.kernel.processes import closed_elsewhere
 from tracejail.learner import ESCALATION, Learner, Proof, learner, run_once, verify_in
 from tracejail.manifest import merge, read_manifest, write_manifest
 from tracejail.model import Accounts, Command, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
@@ -111,12 +112,16 @@ def _learn_once(work: Learner, mounts: frozenset[str]) -> Learned:
 
 def _answer_in_place(work: Learner, mounts: frozenset[str]) -> Learned:
     session = work.engine.session
-    with scratch_tree() as tree, stand_ins(tree, session) if session else contextlib.nullcontext() as watch:
+    with contextlib.ExitStack() as stack:
+        tree = stack.enter_context(scratch_tree())
+        watch = stack.enter_context(stand_ins(tree, session)) if session else None
         supply = new_supply(work.host, tree, rules_of(work.options, mounts), watch)
         place(supply, work.program, work.options)
         answers = Answers(supply, Manner.LEARN, work.show.say)
         outcome = run_once(work, tree.fd, mounts, answers, "learning")
         supply.note_silent_uses()
+        with closed_elsewhere():
+            stack.close()
         return _learned(work, outcome, supply, mounts, tuple(supply.ledger.lines))
 
 

@@ -19,6 +19,7 @@ from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
 from tracejail.trial.run import Drive, run
+from tracejail.trial.supply import REMOVED
 from tracejail.trial.target import (
     MOUNT_TYPES,
     User,
@@ -155,6 +156,7 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
         supply = new_supply(work.host, tree, rules_of(work.options, mounts))
         answers = Answers(supply, Manner.VERIFY, work.show.say)
         supply.supplied.update({entry.path: entry for entry in manifest.entries})
+        supply.removed.update(note.path for note in manifest.absent if note.reason == REMOVED)
         outcome = run_once(work, tree.fd, mounts, answers, "proving")
         work.notes.update(outcome.notes)
         if bring:

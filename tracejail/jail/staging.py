@@ -58,6 +58,7 @@ def staging(jail: str) -> Iterator[Staging]:
             os.close(tell[1])
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(tell[0], 0)
+            fcntl.flock(fd, fcntl.LOCK_UN)  # a child that still holds the descriptor must not hold the lock
             os.close(fd)
     finally:
         os.close(parent)

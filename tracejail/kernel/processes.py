@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 
 def credentials(process: int) -> str:
     """The user, group and supplementary groups of a process, as one text to compare; "" if it has ended."""
@@ -21,6 +25,24 @@ def thread_group(thread: int) -> int:
     except OSError:
         pass
     return thread
+
+
+@contextlib.contextmanager
+def closed_elsewhere() -> Iterator[None]:
+    """What is closed in the block is closed for good by a child of this process that ends behind it: the last close of a
+    fanotify group, or of a tree in memory, takes 10 to 50 ms (measured), and need not be waited for."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        os.close(theirs)
+        with contextlib.suppress(OSError):
+            os.read(ours, 1)
+        os._exit(0)
+    os.close(ours)
+    try:
+        yield
+    finally:
+        os.close(theirs)
 
 
 def _status(thread: int) -> list[str]:

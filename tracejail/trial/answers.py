@@ -19,7 +19,7 @@ from tracejail.trace.misses import because as because_of
 from tracejail.trace.misses import misses
 from tracejail.trace.table import LOOKS, OPENS, PERMISSIONS, ROWS
 
-from .supply import Refusal, Supply
+from .supply import REMOVED, Refusal, Supply
 from .walk import Place, Walk
 
 
@@ -271,7 +271,8 @@ class Answers:
         if found.place is Place.ABSENT or (found.place is Place.FAILS and not any(hop.missing for hop in found.hops)):
             if not (create and record.flags == 0 and record.syscall.startswith(("rename", "link"))):
                 self._heard(miss)
-            self._remember(self.supply.ledger.absent, argument, miss.because, "not on the host either")
+            itself = found.path in self.supply.removed
+            self._remember(self.supply.ledger.absent, argument, miss.because, REMOVED if itself else "not on the host either")
             self.nowhere.add(key)
             return False
         if any(hop.missing for hop in found.hops):

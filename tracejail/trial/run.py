@@ -26,11 +26,11 @@ from .answers import Answers
 from .outcome import Outcome, exit_status
 from .ready import is_ready, time_run
 
-_QUIET = 0.015         # seconds in which no thread ran, for a target that listens and has exercises to come
+_QUIET = 0.01          # seconds in which no thread ran, for a target that listens and has exercises to come
 _QUIET_ALONE = 0.6     # seconds without news, without exercises: then quiet is the end of the learning
-_SETTLE = 0.015        # seconds in which no thread ran, after an exercise
+_SETTLE = 0.008        # seconds in which no thread ran, after an exercise
 _RESTLESS = 0.15       # seconds without news that will do for a target that never rests, as one that polls
-_LOOK = 0.003          # seconds between two looks while something is waited for
+_LOOK = 0.002          # seconds between two looks while something is waited for
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
 _MOST_OUTPUT = 64 << 20  # bytes

@@ -34,6 +34,7 @@ _MADE = {
 }
 _MOUNTS = {"proc": "proc", "sys": "sysfs", "devpts": "devpts"}
 _PTMX = (5, 2)
+REMOVED = "the program itself removed it before"   # the reason of an absent path that the host has
 _OF_A_PROCESS = re.compile(r"/proc/[0-9]+/.")
 _INTERPRETERS = 5  # nested "#!" that the kernel follows (fs/exec.c, bprm depth)
 
