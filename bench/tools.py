@@ -39,7 +39,7 @@ NATIVE = Tool("native", lambda program, _: list(program))
 
 
 def _trace(engine: Sequence[str]) -> Callable[[Sequence[str], Path], list[str]]:
-    return lambda program, _: tracejail("trace", *engine, "-o", "/dev/null", "--timeout", _LONG, *program)
+    return lambda program, _: tracejail("trace", "--misses", *engine, "-o", "/dev/null", "--timeout", _LONG, *program)
 
 
 def _learn(engine: Sequence[str]) -> Callable[[Sequence[str], Path], list[str]]:

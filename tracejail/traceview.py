@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from enum import Enum
 
 from tracejail.engines import chosen
 from tracejail.errors import UsageError
@@ -16,6 +17,7 @@ from tracejail.model import SyscallRecord, TrialOptions
 from tracejail.resolve.host import open_host_root
 from tracejail.show import Show
 from tracejail.trace.engine import Answer, Engine, Hooks, Interrupted
+from tracejail.trace.miss_program import FAILURES
 from tracejail.trace.tracer import trace as run_traced
 from tracejail.trace.truss import line
 from tracejail.trial.outcome import exit_status
@@ -23,7 +25,15 @@ from tracejail.trial.run import BLOCKED
 from tracejail.trial.target import MOUNT_TYPES, caller_environment, check_privileges, find_identity, find_program, overlay_tree
 
 
-def trace(options: TrialOptions, jail: str, every: bool, show: Show, emit: Callable[[str], None]) -> int:
+class Shown(Enum):
+    """Which calls are printed."""
+
+    EVERY = "all that carry a path"
+    FAILING = "those that fail"
+    MISSES = "those that miss a file or are refused, each once"
+
+
+def trace(options: TrialOptions, jail: str, shown: Shown, show: Show, emit: Callable[[str], None]) -> int:
     """Run the program with its calls printed by `emit`; gives its exit status, as a shell has it.
 
     In a jail it runs over the jail's tree, which is not changed. Raises TracejailError, Interrupted.
@@ -34,12 +44,13 @@ def trace(options: TrialOptions, jail: str, every: bool, show: Show, emit: Calla
     if jail and not os.path.isdir(jail):
         raise UsageError(f"{jail}: no such jail", "name a directory with -j")
     program = find_program(open_host_root(jail), options.argv[0]) if jail else find_program(host, options.argv[0])
-    # Calls that succeed are seen by the seccomp engine only; of those that fail, all errors count.
+    # Calls that succeed are seen by the seccomp engine only.
+    every = shown is Shown.EVERY
     name = "seccomp" if every and options.engine == "auto" else options.engine
     if every and name == "bpf":
         raise UsageError("--all --engine bpf: that engine tells of no call that succeeds", "leave out one of them")
     with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(chosen(name, show, failures=()))
+        engine = stack.enter_context(chosen(name, show, FAILURES if shown is Shown.MISSES else ()))
         root = -1
         if jail:
             lower = os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -58,10 +69,11 @@ def trace(options: TrialOptions, jail: str, every: bool, show: Show, emit: Calla
             mounts=tuple(MOUNT_TYPES[name] for name in options.mounts),
             filter=engine.filter,
         )
-        return _trace(launch, engine, every, emit, options.timeout)
+        return _trace(launch, engine, shown, emit, options.timeout)
 
 
-def _trace(launch: Launch, engine: Engine, every: bool, emit: Callable[[str], None], timeout: float) -> int:
+def _trace(launch: Launch, engine: Engine, shown: Shown, emit: Callable[[str], None], timeout: float) -> int:
+    said: set[str] = set()
     statuses: dict[int, int] = {}
     alive: set[int] = set()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
@@ -72,10 +84,15 @@ def _trace(launch: Launch, engine: Engine, every: bool, emit: Callable[[str], No
         return True
 
     def finish(record: SyscallRecord) -> Answer:
-        text = line(record, errors_only=not every)
+        text = line(record, errors_only=shown is not Shown.EVERY)
+        if shown is Shown.MISSES:
+            if -record.result not in FAILURES or text in said:
+                text = None
+            else:
+                said.add(text or "")
         if text is not None:
             emit(text)
-        return Answer.LEAVE
+        return Answer.KNOWN if shown is Shown.MISSES and len(record.arguments) == 1 else Answer.LEAVE
 
     def ended(process: int, status: int) -> None:
         statuses[process] = status

@@ -257,16 +257,19 @@ def _deps(fields: Fields, arguments: list[str]) -> int:
 
 def _trace(fields: Fields, arguments: list[str]) -> int:
     _need(arguments, 1, "PROGRAM [ARGUMENT...]")
-    every, jail = bool(fields.pop("every", False)), str(fields.pop("jail", ""))
+    every, misses, jail = bool(fields.pop("every", False)), bool(fields.pop("misses", False)), str(fields.pop("jail", ""))
+    if every and misses:
+        raise UsageError("trace: --all and --misses", "leave out one of them")
     talk = _talk(fields)
     output = str(fields.pop("output", ""))
     fields.setdefault("timeout", 0.0)
-    from tracejail.traceview import trace
+    from tracejail.traceview import Shown, trace
 
+    shown = Shown.EVERY if every else Shown.MISSES if misses else Shown.FAILING
     if not output:
-        return trace(_trial_options(fields, arguments), jail, every, talk, lambda line: print(line, file=sys.stderr))
+        return trace(_trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=sys.stderr))
     with open(output, "w", encoding="utf-8") as stream:
-        return trace(_trial_options(fields, arguments), jail, every, talk, lambda line: print(line, file=stream))
+        return trace(_trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=stream))
 
 
 def _merge(fields: Fields, arguments: list[str]) -> int:
@@ -314,7 +317,10 @@ def _doctor(fields: Fields, arguments: list[str]) -> int:
 _NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
 _REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
 _SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
-_EVERY = (Option("-a --all", "every", "", "calls that succeed too"),)
+_EVERY = (
+    Option("-a --all", "every", "", "calls that succeed too"),
+    Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
+)
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(

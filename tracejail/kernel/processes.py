@@ -9,22 +9,14 @@ from collections.abc import Iterator
 
 def credentials(process: int) -> str:
     """The user, group and supplementary groups of a process, as one text to compare; "" if it has ended."""
-    try:
-        lines = _status(process)
-    except OSError:
-        return ""
-    return " ".join(line for line in lines if line.startswith(("Uid:", "Gid:", "Groups:")))
+    lines = (line for line in _status(process).split(b"\n") if line.startswith((b"Uid:", b"Gid:", b"Groups:")))
+    return b" ".join(lines).decode("ascii", "replace")
 
 
 def thread_group(thread: int) -> int:
     """The process that a thread belongs to; the thread itself if it has ended."""
-    try:
-        for line in _status(thread):
-            if line.startswith("Tgid:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return thread
+    word = _status(thread).partition(b"\nTgid:")[2].partition(b"\n")[0]
+    return int(word) if word else thread
 
 
 @contextlib.contextmanager
@@ -45,9 +37,18 @@ def closed_elsewhere() -> Iterator[None]:
         os.close(theirs)
 
 
-def _status(thread: int) -> list[str]:
-    with open(f"/proc/{thread}/status", encoding="ascii", errors="replace") as stream:
-        return stream.read().splitlines()
+def _status(thread: int) -> bytes:
+    """The start of /proc/THREAD/status; empty if it has ended."""
+    try:
+        descriptor = os.open(f"/proc/{thread}/status", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 def mount_points() -> list[str]:
