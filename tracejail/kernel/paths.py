@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import struct
 
-from .syscalls import syscall
-
 _OPENAT2 = 437
 NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 0x01, 0x02, 0x04, 0x08, 0x10
 O_PATH_NOFOLLOW = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+# Of all calls the one that is made most: by a function of its own, whose arguments need no look each time.
+_how = struct.Struct("QQQ").pack
+_HOW_SIZE = 24
+_openat2 = ctypes.CDLL(None, use_errno=True).syscall
+_openat2.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_openat2.restype = ctypes.c_long
 _RETRIES = 64  # openat2(2): EAGAIN under renames anywhere on the system; the caller is to try again
 
 
@@ -20,12 +25,13 @@ def openat2(directory: int, path: str, flags: int, mode: int = 0, resolve: int =
     Raises OSError: ELOOP (a symlink under NO_SYMLINKS), EXDEV (a way out, or another mount under NO_XDEV),
     EAGAIN (raced by renames for 64 tries), or what open(2) gives.
     """
-    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    how = _how(flags | os.O_CLOEXEC, mode, resolve)
+    name = os.fsencode(path)
     for _ in range(_RETRIES):
-        try:
-            return syscall(_OPENAT2, directory, os.fsencode(path), how, len(how))
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                error.filename = path
-                raise
+        descriptor: int = _openat2(_OPENAT2, directory, name, how, _HOW_SIZE)
+        if descriptor >= 0:
+            return descriptor
+        code = ctypes.get_errno()
+        if code != errno.EAGAIN:
+            raise OSError(code, os.strerror(code), path)
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)

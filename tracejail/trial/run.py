@@ -30,6 +30,7 @@ _QUIET = 0.01          # seconds in which no thread ran, for a target that liste
 _QUIET_ALONE = 0.6     # seconds without news, without exercises: then quiet is the end of the learning
 _SETTLE = 0.008        # seconds in which no thread ran, after an exercise
 _RESTLESS = 0.15       # seconds without news that will do for a target that never rests, as one that polls
+_STATUS = 0.2          # seconds between two status lines
 _LOOK = 0.002          # seconds between two looks while something is waited for
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
@@ -82,7 +83,7 @@ class _Run:
         self.last_news = self.last_run = self.began
         self.news: tuple[object, ...] = ()
         self.time_run: int | None = None
-        self.next_look = 0.0
+        self.next_look = self.next_status = 0.0
         self.ever = 0                # processes that there were
         self.listening = False
         self.queue = list(drive.exercises)
@@ -407,19 +408,9 @@ class _Run:
             self.started.channel.close()
 
     def _follow_output(self, now: float) -> None:
+        self.outcome.processes = max(self.outcome.processes, len(self.processes))
         if self.launch.terminal:
             return  # a status line would be written over what the user and the target say to each other
-        ledger = self.answers.supply.ledger
-        phase = {"start": "waits until it is ready" if self.drive.exercises else "runs"}.get(
-            self.outcome.phase, self.outcome.phase
-        )
-        size = sum(entry.size for entry in ledger.entries.values()) if now - self.last_stop < 0.2 else 0
-        self.outcome.processes = max(self.outcome.processes, len(self.processes))
-        megabytes = f", {size / 1e6:.1f} MB" if size else ""
-        self.show.status(
-            f"{self.drive.label}: {len(self.processes)} processes, {self.answers.answered} misses answered, "
-            f"{len(ledger.entries)} entries{megabytes}, {phase}"
-        )
         if self.files[0] >= 0:
             sizes = [os.fstat(fd).st_size for fd in self.files]
             if sum(sizes) > _MOST_OUTPUT:
@@ -428,6 +419,20 @@ class _Run:
             if sizes[0] > self.shown:
                 self.show.output(os.pread(self.files[0], sizes[0] - self.shown, self.shown))
                 self.shown = sizes[0]
+        if now >= self.next_status:
+            self.next_status = now + _STATUS
+            self._say_status()
+
+    def _say_status(self) -> None:
+        ledger = self.answers.supply.ledger
+        phase = {"start": "waits until it is ready" if self.drive.exercises else "runs"}.get(
+            self.outcome.phase, self.outcome.phase
+        )
+        size = sum(entry.size for entry in ledger.entries.values())
+        self.show.status(
+            f"{self.drive.label}: {len(self.processes)} processes, {self.answers.answered} misses answered, "
+            f"{len(ledger.entries)} entries, {size / 1e6:.1f} MB, {phase}"
+        )
 
     def _read_output(self) -> None:
         self.outcome.output, self.outcome.errors = _contents(self.files[0]), _contents(self.files[1])
