@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from .bench import Bench
+from .others import others
 from .rounds import Cell, Column, rounds
 from .table import Table, detail, overview
 from .tools import NATIVE
@@ -43,6 +44,7 @@ def section(bench: Bench) -> Iterator[Table]:
         table.words += _against_strace(name, results[name])
     yield table
     yield _while_listed(bench, site)
+    yield others(bench, site)
 
 
 def _against_strace(name: str, cells: list[Cell]) -> Iterator[str]:

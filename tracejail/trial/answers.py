@@ -214,7 +214,7 @@ class Answers:
     def _succeeded(self, record: SyscallRecord) -> None:
         if record.syscall in _CHANGES and record.result == 0:
             self._changed(record)
-        if self.misses_only and self.manner is not Manner.COLLECT:
+        if self.misses_only:
             return
         for argument in record.arguments:
             key = self._key(record, argument)

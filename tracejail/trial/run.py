@@ -436,6 +436,8 @@ class _Run:
 
     def _read_output(self) -> None:
         self.outcome.output, self.outcome.errors = _contents(self.files[0]), _contents(self.files[1])
+        if len(self.outcome.output) > self.shown:
+            self.show.output(self.outcome.output[self.shown :])
         for fd in self.files:
             os.close(fd)
 
