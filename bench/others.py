@@ -34,15 +34,15 @@ def others(bench: Bench, site: Path) -> Table:
         columns = [Column("native", load)]
         columns += [Column(tool.name, partial(_beside, bench, tool, listed, load)) for tool in bench.learners]
         cells = rounds(columns, bench.rounds(5))
-        table.rows.append([name, *(_more(cell, cells[0]) for cell in cells[1:]), f"{MOST:.0f} ns a call"])
+        table.rows.append([name, *(_more(cell, cells[0], 1 + name.count("+")) for cell in cells[1:]), f"{MOST:.0f} ns a call"])
     return table
 
 
-def _more(cell: Cell, native: Cell) -> str:
+def _more(cell: Cell, native: Cell, calls: int) -> str:
     if not cell.samples or not native.samples:
         return f"failed: {cell.failure}"
-    more = [(one.seconds - other.seconds) / COUNT * 1e9 for one, other in zip(cell.samples, native.samples, strict=False)]
-    more.sort()
+    both = cell.samples.keys() & native.samples.keys()
+    more = sorted((cell.samples[at].seconds - native.samples[at].seconds) / (COUNT * calls) * 1e9 for at in both)
     return f"{more[len(more) // 2]:.0f} ns more a call ({more[0]:.0f}..{more[-1]:.0f})"
 
 

@@ -50,17 +50,24 @@ class Machine:
                 register[target] = register[source]
             elif code == bpf.MOVE_CONSTANT:
                 register[target] = constant & _MASK
-            elif code == bpf.ADD_CONSTANT:
-                register[target] = (register[target] + constant) & _MASK
+            elif code == bpf.MOVE_LOW:
+                register[target] = register[source] & 0xFFFFFFFF
+            elif code in (bpf.ADD_CONSTANT, bpf.ADD):
+                more = constant if code == bpf.ADD_CONSTANT else register[source]
+                register[target] = (register[target] + more) & _MASK
+            elif code == bpf.AND_CONSTANT:
+                register[target] &= constant
+            elif code == bpf.SHIFT_RIGHT:
+                register[target] >>= constant
             elif code == bpf.LOAD_MAP:
                 register[target] = _WORDS if source == bpf.MAP_VALUE else constant
                 at += 1
             elif code in (bpf.LOAD_8, bpf.LOAD_1):
                 size = 8 if code == bpf.LOAD_8 else 1
                 register[target] = int.from_bytes(self._load(register[source] + offset, size), "little")
-            elif code in (bpf.STORE_8, bpf.STORE_4, bpf.STORE_CONSTANT_8):
-                size = 4 if code == bpf.STORE_4 else 8
-                value = constant if code == bpf.STORE_CONSTANT_8 else register[source]
+            elif code in (bpf.STORE_8, bpf.STORE_4, bpf.STORE_CONSTANT_8, bpf.STORE_CONSTANT_1):
+                size = {bpf.STORE_4: 4, bpf.STORE_CONSTANT_1: 1}.get(code, 8)
+                value = constant if code in (bpf.STORE_CONSTANT_8, bpf.STORE_CONSTANT_1) else register[source]
                 self._store(register[target] + offset, (value & _MASK).to_bytes(8, "little")[:size])
             elif code == bpf.CALL:
                 register[0] = self._call(constant, register)
@@ -86,27 +93,26 @@ class Machine:
             return struct.pack("=QQ", *self.words)[address - _WORDS :][:size]
         if _STACK - 512 <= address < _STACK:
             return bytes(self._stack[address - _STACK + 512 :][:size])
-        of_map, key = self._pointers[address]
-        return self.maps[of_map][key].to_bytes(8, "little")[:size]
+        of_map, key = self._pointers[address & ~7]
+        return self.maps[of_map][key].to_bytes(8, "little")[address & 7 :][:size]
 
     def _store(self, address: int, data: bytes) -> None:
         if _STACK - 512 <= address < _STACK:
             at = address - _STACK + 512
             self._stack[at : at + len(data)] = data
         else:
-            of_map, key = self._pointers[address]
-            self.maps[of_map][key] = int.from_bytes(data, "little")
+            of_map, key = self._pointers[address & ~7]
+            value = bytearray(self.maps[of_map][key].to_bytes(8, "little"))
+            value[address & 7 : (address & 7) + len(data)] = data
+            self.maps[of_map][key] = int.from_bytes(value, "little")
 
     def _call(self, helper: int, register: list[int]) -> int:
         one, two, three = register[1:4]
         if helper == bpf.CURRENT_PID_TGID:
             return 77 << 32 | self.thread
-        if helper in (bpf.MAP_LOOKUP, bpf.MAP_REMOVE):
+        if helper == bpf.MAP_LOOKUP:
             key = self._load(two, self.key_sizes[one])
             if key not in self.maps[one]:
-                return 0 if helper == bpf.MAP_LOOKUP else -2 & _MASK
-            if helper == bpf.MAP_REMOVE:
-                del self.maps[one][key]
                 return 0
             pointer = _VALUES + 8 * len(self._pointers)
             self._pointers[pointer] = (one, key)

@@ -11,7 +11,20 @@ import pytest
 
 from tests.unit.bpf_machine import Machine
 from tracejail.kernel import bpf
-from tracejail.trace.miss_program import FAILURES, LONG, NOWHERE, REAL, SHORT, SPECIAL, STAND_INS, TOLD, Maps, at_end, at_return
+from tracejail.trace.miss_program import (
+    FAILURES,
+    LONG,
+    NOWHERE,
+    OURS,
+    REAL,
+    SHORT,
+    SPECIAL,
+    STAND_INS,
+    TOLD,
+    Maps,
+    at_end,
+    at_return,
+)
 from tracejail.trace.table import ROWS, Decode, Watch
 
 MAPS = Maps(threads=3, inodes=4, short_paths=5, long_paths=6, words=7)
@@ -20,13 +33,28 @@ PROGRAM = bpf.assemble(at_return(ROWS, MAPS))
 EVERY_ERROR = bpf.assemble(at_return(ROWS, MAPS, ()))
 AT_END = bpf.assemble(at_end(MAPS))
 NUMBERS = {row.name: row.x86_64 for row in ROWS if row.x86_64 is not None}
-OURS, PATH, BUFFER = 1234, 0x500000, 0x600000
+THREAD, PATH, BUFFER = 1234, 0x500000, 0x600000
 ARGUMENTS = (112, 104, 96, 56, 72, 64)
 
 
-def machine(words: tuple[int, int] = (0, 0), thread: int = OURS, path: bytes = b"/etc/app.conf") -> Machine:
+def _value_of(number: int) -> bytes:
+    return struct.pack("=I", number >> 3)
+
+
+def _set_byte(threads: dict[bytes, int], number: int, byte: int) -> None:
+    value = bytearray(threads[_value_of(number)].to_bytes(8, "little"))
+    value[number & 7] = byte
+    threads[_value_of(number)] = int.from_bytes(value, "little")
+
+
+def _byte(threads: dict[bytes, int], number: int) -> int:
+    return threads[_value_of(number)].to_bytes(8, "little")[number & 7]
+
+
+def machine(words: tuple[int, int] = (0, 0), thread: int = THREAD, path: bytes = b"/etc/app.conf") -> Machine:
     maps: dict[int, dict[bytes, int]] = {number: {} for number in SIZES}
-    maps[3][struct.pack("=I", OURS)] = 0
+    maps[3] = {_value_of(number): 0 for number in range(0, 4096, 8)}
+    _set_byte(maps[3], THREAD, OURS)
     return Machine(maps, words, thread, {PATH: path + b"\0"}, key_sizes=SIZES)
 
 
@@ -80,7 +108,7 @@ def test_a_call_that_succeeds_costs_a_dozen_instructions() -> None:
 
 def test_other_processes_are_never_stopped() -> None:
     for words in ((0, 0), (STAND_INS, 0), (STAND_INS | SPECIAL, 5)):
-        other = machine(words, thread=OURS + 1)
+        other = machine(words, thread=THREAD + 1)
         other.maps[4][struct.pack("=Q", 42)] = 0
         other.memory[BUFFER] = struct.pack("=QQ", 1, 42)
         for name in NUMBERS:
@@ -152,9 +180,9 @@ def test_what_fails_on_a_thing_that_is_there_has_looked_at_it() -> None:
 def test_a_thread_that_is_told_stops_once_at_any_return() -> None:
     for result in (0, 5, -errno.EINTR, -errno.ENOENT):
         kernel = machine((0, 1))
-        kernel.maps[3][struct.pack("=I", OURS)] = TOLD
+        _set_byte(kernel.maps[3], THREAD, OURS | TOLD)
         assert stops(kernel, "unlink", result, PATH)
-        assert kernel.maps[3][struct.pack("=I", OURS)] == 0
+        assert _byte(kernel.maps[3], THREAD) == OURS
         kernel.words = (0, 0)
         assert not stops(kernel, "unlink", 0, PATH)
         assert not stops(machine((0, 1)), "unlink", 0, PATH)
@@ -162,11 +190,12 @@ def test_a_thread_that_is_told_stops_once_at_any_return() -> None:
 
 def test_a_thread_that_ends_is_off_the_map() -> None:
     kernel = machine()
+    _set_byte(kernel.maps[3], THREAD + 1, OURS)
     kernel.run(AT_END, registers(60), 0)
-    assert not kernel.maps[3]
-    other = machine(thread=OURS + 1)
-    other.run(AT_END, registers(60), 0)
-    assert other.maps[3]
+    assert (_byte(kernel.maps[3], THREAD), _byte(kernel.maps[3], THREAD + 1)) == (0, OURS)
+    beyond = machine(thread=4096)
+    beyond.run(AT_END, registers(60), 0)
+    assert _byte(beyond.maps[3], THREAD) == OURS
 
 
 def test_instructions_are_packed_as_the_kernel_wants_them() -> None:

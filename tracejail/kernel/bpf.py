@@ -25,15 +25,16 @@ _ATTRIBUTES = 128     # bytes: union bpf_attr up to what is used here; the kerne
 _LOG = 1 << 16
 
 # Instruction codes, linux/bpf.h and linux/bpf_common.h: class | size or operation | source.
-MOVE, MOVE_CONSTANT, ADD_CONSTANT = 0xBF, 0xB7, 0x07
-LOAD_8, LOAD_1, STORE_8, STORE_4, STORE_CONSTANT_8 = 0x79, 0x71, 0x7B, 0x63, 0x7A
+MOVE, MOVE_CONSTANT, ADD_CONSTANT, ADD = 0xBF, 0xB7, 0x07, 0x0F
+MOVE_LOW, AND_CONSTANT, SHIFT_RIGHT = 0xBC, 0x57, 0x77    # MOVE_LOW: the low 32 bits, zeros above
+LOAD_8, LOAD_1, STORE_8, STORE_4, STORE_CONSTANT_8, STORE_CONSTANT_1 = 0x79, 0x71, 0x7B, 0x63, 0x7A, 0x72
 JUMP, JUMP_EQUAL, JUMP_NOT_EQUAL, JUMP_SET, JUMP_SET_REGISTER, JUMP_SIGNED_LESS = 0x05, 0x15, 0x55, 0x45, 0x4D, 0xC5
 CALL, EXIT = 0x85, 0x95
 LOAD_MAP = 0x18       # two slots: the address of a map (source 1) or of an array map's first value (source 2)
 MAP, MAP_VALUE = 1, 2
 
 # Helper functions, linux/bpf.h __BPF_FUNC_MAPPER.
-MAP_LOOKUP, MAP_REMOVE, CURRENT_PID_TGID = 1, 3, 14
+MAP_LOOKUP, CURRENT_PID_TGID = 1, 14
 READ_USER, READ_KERNEL, READ_USER_STRING, SEND_SIGNAL_THREAD = 112, 113, 114, 117
 
 
@@ -83,12 +84,12 @@ def hash_map(key_size: int, entries: int) -> int:
     return _bpf(_MAP_CREATE, struct.pack("IIIII", _HASH, key_size, 8, entries, _NO_PREALLOC))
 
 
-def shared_words(count: int) -> tuple[int, mmap.mmap]:
-    """An array map of one value, `count` zeroed words of 8 bytes, as a descriptor and as memory of this process: what is
+def shared_array(value_size: int, entries: int) -> tuple[int, mmap.mmap]:
+    """An array map of zeroed values (whole words of 8 bytes), as a descriptor and as memory of this process: what is
     written there is seen by the programs without a system call (Linux 5.5). Raises OSError."""
-    descriptor = _bpf(_MAP_CREATE, struct.pack("IIIII", _ARRAY, 4, 8 * count, 1, _MAPPABLE))
+    descriptor = _bpf(_MAP_CREATE, struct.pack("IIIII", _ARRAY, 4, value_size, entries, _MAPPABLE))
     try:
-        return descriptor, mmap.mmap(descriptor, mmap.PAGESIZE)
+        return descriptor, mmap.mmap(descriptor, -(-value_size * entries // mmap.PAGESIZE) * mmap.PAGESIZE)
     except OSError:
         os.close(descriptor)
         raise

@@ -14,7 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tracejail.kernel.bpf import (
+    ADD,
     ADD_CONSTANT,
+    AND_CONSTANT,
     CALL,
     CURRENT_PID_TGID,
     EXIT,
@@ -29,16 +31,18 @@ from tracejail.kernel.bpf import (
     LOAD_MAP,
     MAP,
     MAP_LOOKUP,
-    MAP_REMOVE,
     MAP_VALUE,
     MOVE,
     MOVE_CONSTANT,
+    MOVE_LOW,
     READ_KERNEL,
     READ_USER,
     READ_USER_STRING,
     SEND_SIGNAL_THREAD,
+    SHIFT_RIGHT,
     STORE_4,
     STORE_8,
+    STORE_CONSTANT_1,
     STORE_CONSTANT_8,
     Instruction,
     Line,
@@ -51,7 +55,8 @@ from .table import Decode, Row, Watch
 FAILURES = (
     errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH,
 )
-TOLD = 1                      # of a thread's value in the map: stop it at the next return, whatever it is
+OURS, TOLD = 1, 2             # of a thread's byte: it is the target's; stop it at the next return, whatever that is
+IN_A_VALUE = 8                # bytes of threads in a value of the map of threads
 STAND_INS, SPECIAL = 1, 2     # of the first shared word: there are stand-ins; some of them are no files or directories
 SHORT, LONG = 64, 256         # bytes of the keys of the two maps of paths: the call's number in 8, then the path and NULs
 NUMBER = 8
@@ -69,7 +74,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """Descriptors of the maps: thread id -> value; inode number; path (shorter, longer); the shared words."""
+    """Descriptors of the maps: a byte for each thread id; inode number; path (shorter, longer); the shared words."""
 
     threads: int
     inodes: int
@@ -82,6 +87,7 @@ def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILU
     """The program at sys_exit; `failures` are the errors that count, () for all. Its context: the registers' address,
     the result."""
     watched = [row for row in rows if row.x86_64 is not None]
+    watched.sort(key=lambda row: row.inode is None)   # what is called most comes first
     return [
         Instruction(MOVE, 6, 1),
         Instruction(LOAD_8, 7, 6, 8),
@@ -93,25 +99,24 @@ def at_return(rows: Iterable[Row], maps: Maps, failures: tuple[int, ...] = FAILU
         Instruction(JUMP_SIGNED_LESS, 7, 0, "failed"),
         "of no account",
         Instruction(JUMP_EQUAL, 8, 0, "out"),
+        *_own_thread(maps),
         *_call(),
         *_successes(watched, maps),
         "some are told",
         *_own_thread(maps),
-        Instruction(LOAD_8, 1, 0, 0),
-        Instruction(JUMP_EQUAL, 1, 0, "nobody is told"),
-        Instruction(STORE_CONSTANT_8, 0, 0, 0, 0),
+        Instruction(JUMP_EQUAL, 1, 0, "nobody is told", OURS),
+        Instruction(STORE_CONSTANT_1, 0, 0, 0, OURS),
         Instruction(JUMP, 0, 0, "stop"),
         "failed",
         *_counts(failures),
         "failed so",
+        *_own_thread(maps),
         *_call(),
         *_failures(watched),
         "by path",
         *_known_path(maps.short_paths, SHORT, "longer"),
         "longer",
-        *_known_path(maps.long_paths, LONG, "ours"),
-        "ours",
-        *_own_thread(maps),
+        *_known_path(maps.long_paths, LONG, "stop"),
         "stop",
         Instruction(MOVE_CONSTANT, 1, 0, 0, signal.SIGSTOP),
         Instruction(CALL, constant=SEND_SIGNAL_THREAD),
@@ -131,10 +136,9 @@ def _counts(failures: tuple[int, ...]) -> list[Line]:
 def at_end(maps: Maps) -> list[Line]:
     """The program at sched_process_exit."""
     return [
-        Instruction(CALL, constant=CURRENT_PID_TGID),
-        Instruction(STORE_4, 10, 0, _KEY),
-        *_key(maps.threads, _KEY),
-        Instruction(CALL, constant=MAP_REMOVE),
+        *_byte_of_thread(maps),
+        Instruction(STORE_CONSTANT_1, 0, 0, 0, 0),
+        "out",
         Instruction(MOVE_CONSTANT, 0),
         Instruction(EXIT),
     ]
@@ -157,7 +161,7 @@ def _successes(rows: list[Row], maps: Maps) -> list[Line]:
                 *_read(READ_USER, 9, row.inode.at, _KEY, 8),
                 *_key(maps.inodes, _KEY),
                 Instruction(CALL, constant=MAP_LOOKUP),
-                Instruction(JUMP_NOT_EQUAL, 0, 0, "ours"),
+                Instruction(JUMP_NOT_EQUAL, 0, 0, "stop"),
                 Instruction(JUMP, 0, 0, "out"),
             ]
         else:
@@ -192,7 +196,7 @@ def _failures(rows: list[Row]) -> list[Line]:
             lines += [
                 Instruction(JUMP_NOT_EQUAL, 9, 0, following, row.x86_64),
                 *(Instruction(JUMP_EQUAL, 7, 0, f"absent {row.name}", -code) for code in _ABSENT),
-                Instruction(JUMP, 0, 0, "ours"),
+                Instruction(JUMP, 0, 0, "stop"),
                 f"absent {row.name}",
                 _register(_ARGUMENT_AT[row.paths[0].argument]),
                 Instruction(MOVE_CONSTANT, 8, 0, 0, row.x86_64),
@@ -200,7 +204,7 @@ def _failures(rows: list[Row]) -> list[Line]:
                 following,
             ]
         else:
-            lines.append(Instruction(JUMP_EQUAL, 9, 0, "ours", row.x86_64))
+            lines.append(Instruction(JUMP_EQUAL, 9, 0, "stop", row.x86_64))
     return [*lines, Instruction(JUMP, 0, 0, "out")]
 
 
@@ -215,13 +219,13 @@ def _known_path(paths: int, size: int, longer: str) -> list[Line]:
         Instruction(MOVE_CONSTANT, 2, constant=size - NUMBER),
         Instruction(MOVE, 3, 9),
         Instruction(CALL, constant=READ_USER_STRING),
-        Instruction(JUMP_SIGNED_LESS, 0, 0, "ours", 2),   # unreadable or empty
+        Instruction(JUMP_SIGNED_LESS, 0, 0, "stop", 2),   # unreadable or empty
         Instruction(LOAD_1, 1, 10, _PATH + NUMBER),
-        Instruction(JUMP_NOT_EQUAL, 1, 0, "ours", ord("/")),
+        Instruction(JUMP_NOT_EQUAL, 1, 0, "stop", ord("/")),
         Instruction(JUMP_EQUAL, 0, 0, longer, size - NUMBER),   # cut, or just fitting
         *_key(paths, _PATH),
         Instruction(CALL, constant=MAP_LOOKUP),
-        Instruction(JUMP_EQUAL, 0, 0, "ours"),
+        Instruction(JUMP_EQUAL, 0, 0, "stop"),
         Instruction(LOAD_8, 1, 0, 0),
         Instruction(MOVE_CONSTANT, 2, 0, 0, REAL),
         Instruction(JUMP_SIGNED_LESS, 7, 0, f"absence {size}"),
@@ -230,18 +234,32 @@ def _known_path(paths: int, size: int, longer: str) -> list[Line]:
         Instruction(MOVE_CONSTANT, 2, 0, 0, NOWHERE),
         f"presence {size}",
         Instruction(JUMP_SET_REGISTER, 1, 2, "out"),
-        Instruction(JUMP, 0, 0, "ours"),
+        Instruction(JUMP, 0, 0, "stop"),
     ]
 
 
 def _own_thread(maps: Maps) -> list[Line]:
-    """The address of the thread's value in register 0; out, if it is none of the target's."""
+    """The thread's byte in register 1, its address in register 0; out, if it is none of the target's. Uses register 9."""
+    return [
+        *_byte_of_thread(maps),
+        Instruction(LOAD_1, 1, 0, 0),
+        Instruction(JUMP_EQUAL, 1, 0, "out"),
+    ]
+
+
+def _byte_of_thread(maps: Maps) -> list[Line]:
+    """The address of the thread's byte in register 0. The look-up in an array is inlined by the kernel."""
     return [
         Instruction(CALL, constant=CURRENT_PID_TGID),
-        Instruction(STORE_4, 10, 0, _KEY),                # the low half: the thread's id
+        Instruction(MOVE_LOW, 9, 0),                      # the low half: the thread's id
+        Instruction(MOVE, 1, 9),
+        Instruction(SHIFT_RIGHT, 1, constant=3),
+        Instruction(STORE_4, 10, 1, _KEY),
         *_key(maps.threads, _KEY),
         Instruction(CALL, constant=MAP_LOOKUP),
         Instruction(JUMP_EQUAL, 0, 0, "out"),
+        Instruction(AND_CONSTANT, 9, constant=IN_A_VALUE - 1),
+        Instruction(ADD, 0, 9),
     ]
 
 

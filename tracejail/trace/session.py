@@ -14,11 +14,10 @@ from mmap import mmap
 
 from tracejail.kernel import bpf
 
-from .miss_program import FAILURES, LONG, SHORT, SPECIAL, STAND_INS, TOLD, Maps, at_end, at_return
+from .miss_program import FAILURES, IN_A_VALUE, LONG, OURS, SHORT, SPECIAL, STAND_INS, TOLD, Maps, at_end, at_return
 from .table import ROWS
 
-_THREADS, _INODES, _PATHS = 1 << 17, 1 << 20, 1 << 16   # entries at most; memory is taken as they come
-_thread = struct.Struct("=I").pack
+_INODES, _PATHS = 1 << 20, 1 << 16   # entries at most; memory is taken as they come
 _word = struct.Struct("=Q").pack
 
 
@@ -28,6 +27,7 @@ class Session:
 
     maps: Maps
     words: mmap
+    thread_bytes: mmap      # one for each thread id
     threads: set[int] = field(default_factory=set)
     told: set[int] = field(default_factory=set)
     inodes: set[int] = field(default_factory=set)
@@ -37,21 +37,21 @@ class Session:
         """A thread of the target: it must be stopped, or not yet running."""
         if thread not in self.threads:
             self.threads.add(thread)
-            bpf.put(self.maps.threads, _thread(thread), _word(0))
+            self.thread_bytes[thread] = OURS
 
     def remove(self, thread: int) -> None:
         """It has ended, or has another number now."""
         self.was_told(thread)
         if thread in self.threads:
             self.threads.discard(thread)
-            bpf.remove(self.maps.threads, _thread(thread))
+            self.thread_bytes[thread] = 0
 
     def tell(self, thread: int) -> None:
         """Stop this thread, which is in a system call now, at the call's return."""
         if thread in self.threads and thread not in self.told:
             self.told.add(thread)
             self.words[8:16] = _word(len(self.told))
-            bpf.put(self.maps.threads, _thread(thread), _word(TOLD))
+            self.thread_bytes[thread] = OURS | TOLD
 
     def was_told(self, thread: int) -> bool:
         """Whether the stop at hand is one that was asked for."""
@@ -102,6 +102,12 @@ class Session:
         return self.maps.long_paths, key.ljust(LONG, b"\0")
 
 
+def _most_threads() -> int:
+    """Thread ids are less than this (proc(5), pid_max), a multiple of what a value holds."""
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as stream:
+        return -(-int(stream.read()) // IN_A_VALUE) * IN_A_VALUE
+
+
 @contextlib.contextmanager
 def session(failures: tuple[int, ...] = FAILURES) -> Iterator[Session]:
     """Load and attach the programs for the while of the block; `failures` are the errors that count, () for all.
@@ -114,10 +120,12 @@ def session(failures: tuple[int, ...] = FAILURES) -> Iterator[Session]:
             stack.callback(os.close, descriptor)
             return descriptor
 
-        words, memory = bpf.shared_words(2)
+        words, memory = bpf.shared_array(16, 1)
         stack.callback(memory.close)
+        threads, of_threads = bpf.shared_array(IN_A_VALUE, _most_threads() // IN_A_VALUE)
+        stack.callback(of_threads.close)
         maps = Maps(
-            threads=keep(bpf.hash_map(4, _THREADS)),
+            threads=keep(threads),
             inodes=keep(bpf.hash_map(8, _INODES)),
             short_paths=keep(bpf.hash_map(SHORT, _PATHS)),
             long_paths=keep(bpf.hash_map(LONG, _PATHS)),
@@ -126,4 +134,4 @@ def session(failures: tuple[int, ...] = FAILURES) -> Iterator[Session]:
         for program, tracepoint in ((at_end(maps), "sched_process_exit"), (at_return(ROWS, maps, failures), "sys_exit")):
             loaded = keep(bpf.load(bpf.pack(bpf.assemble(program))))
             keep(bpf.attach(loaded, tracepoint))
-        yield Session(maps, memory)
+        yield Session(maps, memory, of_threads)
