@@ -66,7 +66,17 @@ def _for_architecture(actions: Mapping[int, Action]) -> list[Instruction]:
         (_JGE, 0, 1, _X32_BIT),
         (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
     ]
-    return start + _search(sorted(actions.items()))
+    # The kernel remembers the answer to a call whose arguments do not count; the others are the ones that come here.
+    first = {
+        number: action for number, action in actions.items()
+        if isinstance(action, Trace) and (action.mask or action.cases)
+    }
+    rest = sorted((number, action) for number, action in actions.items() if number not in first)
+    program = list(start)
+    for number, action in first.items():
+        steps = _act(action)
+        program += [(_JEQ, 0, len(steps), number), *steps]
+    return program + _search(rest)
 
 
 def _search(rows: list[tuple[int, Action]]) -> list[Instruction]:
