@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -39,17 +40,27 @@ if 0 not in children:
 ROUNDS = {signal.SIGKILL: 200, signal.SIGTERM: 10, signal.SIGINT: 10}
 
 
-def kernel_objects() -> list[str]:
-    """BPF programs of this name, and fanotify groups of whomever, that there are now."""
-    shown = subprocess.run(["bpftool", "prog", "show", "name", "tracejail"], capture_output=True, text=True, check=False)
-    found = [line for line in shown.stdout.splitlines() if "tracejail" in line]
-    for status in Path("/proc").glob("[0-9]*/fdinfo/*"):
+def _descriptors(process: int) -> list[str]:
+    """What /proc/PID/fdinfo says of each descriptor of a process; empty where it has ended."""
+    found = []
+    for status in Path(f"/proc/{process}/fdinfo").glob("*"):
         try:
-            if "fanotify flags" in status.read_text():
-                found.append(str(status))
+            found.append(status.read_text())
         except OSError:
             continue
     return found
+
+
+def programs_of(process: int) -> set[int]:
+    """The BPF programs that a process holds."""
+    words = [line.split() for text in _descriptors(process) for line in text.splitlines()]
+    return {int(line[1]) for line in words if line and line[0] == "prog_id:"}
+
+
+def loaded() -> set[int]:
+    """All BPF programs that are in the kernel now."""
+    shown = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, text=True, check=True)
+    return {program["id"] for program in json.loads(shown.stdout)}
 
 
 def wait_until(condition: object, seconds: float = 10) -> bool:
@@ -71,12 +82,13 @@ def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
     for _ in range(ROUNDS[number]):
         learner = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         time.sleep(chance.uniform(0.02, 0.7))
+        programs = programs_of(learner.pid)
         learner.send_signal(number)
         _, errors = learner.communicate(timeout=30)
         assert b"Traceback" not in errors
         assert wait_until(lambda: not processes(mark)), f"processes left: {processes(mark)}"
         assert mounts() == before
-        assert wait_until(lambda: not kernel_objects()), kernel_objects()
+        assert wait_until(lambda: not programs & loaded()), programs & loaded()  # noqa: B023
         # A jail that is there is whole: it came by one rename, with its manifest after it.
         assert wait_until(lambda: not [name for name in os.listdir(tmp_path) if name.startswith(".")]), os.listdir(tmp_path)
         for name in os.listdir(tmp_path):
@@ -90,7 +102,9 @@ def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
 def test_the_objects_are_seen_while_it_runs(tmp_path: Path) -> None:
     learner = subprocess.Popen([*COMMAND, "learn", "-q", "-j", str(tmp_path / "jail"), "/bin/sleep", "2"])
     try:
-        assert wait_until(lambda: len(kernel_objects()) >= 4), kernel_objects()
+        assert wait_until(lambda: len(programs_of(learner.pid)) == 2)
+        assert programs_of(learner.pid) <= loaded()
+        assert wait_until(lambda: sum("fanotify flags" in text for text in _descriptors(learner.pid)) == 2)
     finally:
         learner.wait(30)
 
