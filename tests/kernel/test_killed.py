@@ -79,10 +79,12 @@ def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
     words = ["learn", "-j", str(tmp_path / "jail"), "/usr/bin/python3", "-c", PROGRAM, mark]
     chance = random.Random(int(number))
     assert shutil.which("bpftool"), "install bpftool"
+    held = 0
     for _ in range(ROUNDS[number]):
         learner = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         time.sleep(chance.uniform(0.02, 0.7))
         programs = programs_of(learner.pid)
+        held += bool(programs)
         learner.send_signal(number)
         _, errors = learner.communicate(timeout=30)
         assert b"Traceback" not in errors
@@ -95,6 +97,7 @@ def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
             assert name in ("jail", "jail.json"), os.listdir(tmp_path)
         if learner.returncode == 0:
             subprocess.run(["rm", "-rf", tmp_path / "jail", tmp_path / "jail.json"], check=True)
+    assert held >= ROUNDS[number] // 4, "it was rarely killed while it held a program"
     done = tracejail("learn", "--replace", "--engine", "bpf", *words[1:])
     assert done.status == 0, done.out + done.err
 
