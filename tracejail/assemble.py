@@ -3,13 +3,15 @@ runs of the same thing."""
 
 from __future__ import annotations
 
+import marshal
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
 from tracejail.contents import with_digests
+from tracejail.kernel.processes import in_child
 from tracejail.model import (
     Accounts,
     Command,
@@ -25,7 +27,7 @@ from tracejail.model import (
 )
 from tracejail.resolve.accounts import accounts_for, named_in
 from tracejail.resolve.host import HostRoot, inspect, names, read_start
-from tracejail.resolve.packages import owners
+from tracejail.resolve.packages import Owner, owners
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
 from tracejail.trial.target import MOUNT_TYPES
@@ -112,9 +114,29 @@ def _named(host: HostRoot, entries: dict[str, Entry]) -> set[str]:
     return named_in(host, executed, texts)
 
 
-def with_packages(host: HostRoot, manifest: Manifest) -> Manifest:
-    """The manifest with the package and version that each entry belongs to. Raises InputOutputError."""
-    known = owners(host, [entry.path for entry in manifest.entries])
+def packages_of(host: HostRoot, paths: Iterable[str]) -> Callable[[], dict[str, Owner]]:
+    """Begin to look for the packages of these paths and of the directories above them, beside other work; gives the
+    function that waits for the answer. Paths without a package have none in it."""
+    whole: set[str] = set()
+    for path in paths:
+        while path != "/" and path not in whole:
+            whole.add(path)
+            path = parent_of(path)
+    given = in_child(lambda: marshal.dumps(owners(host, whole)))
+
+    def answer() -> dict[str, Owner]:
+        data = given()
+        found: dict[str, Owner] = marshal.loads(data) if data else owners(host, whole)
+        return dict.fromkeys(whole, ("", "")) | found
+
+    return answer
+
+
+def with_packages(host: HostRoot, manifest: Manifest, known: dict[str, Owner]) -> Manifest:
+    """The manifest with the package and version that each entry belongs to; what of them is known already is not looked
+    for again. Raises InputOutputError."""
+    rest = [entry.path for entry in manifest.entries if entry.path not in known]
+    known = known | owners(host, rest) if rest else known
     named = (
         replace(entry, package=known[entry.path][0], version=known[entry.path][1]) if entry.path in known else entry
         for entry in manifest.entries

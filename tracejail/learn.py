@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both, with_packages
+from tracejail.assemble import Keep, Shape, assemble, names_of, packages_of, same_in_both, with_packages
 from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, SourceChangedError
@@ -67,8 +67,9 @@ def _learn(options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
     former = _former(jail, manifest_path, options)
     with staging(jail) as stage:
         learned = _learn_with_least_mounts(work)
+        packages = packages_of(work.host, learned.ledger.entries)
         manifest, proof, reason, hint = _prove(work, learned, stage, jail, former)
-        manifest = with_packages(work.host, manifest)
+        manifest = with_packages(work.host, manifest, packages())
         kept = _install(stage, jail, manifest, manifest_path, options)
     if kept:
         work.notes[kept] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 def credentials(process: int) -> str:
@@ -35,6 +35,29 @@ def closed_elsewhere() -> Iterator[None]:
         yield
     finally:
         os.close(theirs)
+
+
+def in_child(work: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Begin a piece of work in a child process; gives a function that waits for what it gives, b"" where it failed."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        try:
+            data = work()
+            while data:
+                data = data[os.write(theirs, data) :]
+        finally:
+            os._exit(0)
+    os.close(theirs)
+
+    def given() -> bytes:
+        with os.fdopen(ours, "rb") as stream:
+            data = stream.read()
+        with contextlib.suppress(ChildProcessError):  # a tracer's wait has had it
+            os.waitpid(child, 0)
+        return data
+
+    return given
 
 
 def _status(thread: int) -> bytes:
