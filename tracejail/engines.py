@@ -14,6 +14,7 @@ from tracejail.trace.engine import Engine
 from tracejail.trace.miss_engine import Refused, miss_engine
 from tracejail.trace.miss_program import FAILURES
 from tracejail.trace.seccomp_engine import seccomp_engine
+from tracejail.trial.target import privileges_lack
 
 NAMES = ("auto", "bpf", "seccomp")
 
@@ -35,7 +36,8 @@ def checks() -> tuple[EngineCheck, ...]:
             _check_fanotify()
     except Refused as refused:
         lacks = str(refused)
-    without = "" if os.geteuid() == 0 else "a trial needs root"
+    lack = privileges_lack()
+    without = lack[0] if lack else ""
     return (
         EngineCheck("bpf", lacks or without, "calls that succeed do not stop"),
         EngineCheck("seccomp", without, "stops at each call that carries a path; needs neither BPF nor fanotify"),

@@ -104,9 +104,9 @@ def learner(options: TrialOptions, show: Show, engine: Engine) -> Learner:
     signal_number(options.stop)
     if not options.argv:
         raise UsageError("no program is named", "tracejail learn PROGRAM [ARGUMENT...]")
+    check_privileges()
     host = open_host_root(options.host_root)
     program = find_program(host, options.argv[0])
-    check_privileges()
     return Learner(options, host, program, find_identity(host, options.user), show, _standard_input(options.stdin), engine)
 
 

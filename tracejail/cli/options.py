@@ -37,7 +37,7 @@ VERBOSE = (
 JSON = (Option("--json", "json", "", "one JSON document on standard output"),)
 FROM = (Option("--from", "host_root", "ROOT", "the tree that files come from (default /)"),)
 ENGINE = (
-    Option("--engine", "engine", "NAME", "how the target is watched (default auto)", choices="auto bpf seccomp"),
+    Option("--engine", "engine", "NAME", "how the target is watched: auto (default), bpf or seccomp", choices="auto bpf seccomp"),
 )
 TARGET = (
     Option("-u --user", "user", "USER", "run the target as this user of the host, or UID:GID"),

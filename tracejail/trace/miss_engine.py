@@ -44,7 +44,11 @@ def _check() -> None:
     if os.uname().machine != "x86_64":
         raise Refused(f"it knows the registers of x86-64 only, and this is {os.uname().machine}")
     # bpf_get_current_pid_tgid gives ids of the first pid namespace, ptrace(2) those of the caller's.
-    if os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE:
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        raise Refused("/proc is not mounted here") from None
+    if namespace != _FIRST_PID_NAMESPACE:
         raise Refused("this is a pid namespace of its own, as in a container, and BPF has the ids of the first one")
 
 

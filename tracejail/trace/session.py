@@ -39,6 +39,13 @@ class Session:
             self.threads.add(thread)
             self.thread_bytes[thread] = OURS
 
+    def renumbered(self, former: int, thread: int) -> None:
+        """A thread that was not the leader executed a program and has the leader's number now. The end of the leader has
+        taken that number off the map."""
+        self.remove(former)
+        self.threads.add(thread)
+        self.thread_bytes[thread] = OURS
+
     def remove(self, thread: int) -> None:
         """It has ended, or has another number now."""
         self.was_told(thread)

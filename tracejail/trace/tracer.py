@@ -36,13 +36,14 @@ class _Thread:
     mixed: bool = False                   # it has made i386 calls
 
 
-def trace(target: int, engine: Engine, hooks: Hooks) -> None:
-    """Trace a seized thread and all that it makes until the idle hook says that it is over.
+def trace(target: int, engine: Engine, hooks: Hooks, ignored: frozenset[int] = frozenset()) -> None:
+    """Trace a seized thread and all that it makes until the idle hook says that it is over. Signals that are `ignored` do
+    not reach it.
 
     SIGCHLD, SIGINT, SIGTERM and SIGHUP must be blocked in the calling thread: they are waited for, so that nothing
     polls. Raises Interrupted for the last three.
     """
-    loop = _Loop(hooks, engine)
+    loop = _Loop(hooks, engine, ignored)
     loop.born(target, target)
     waiting = Waiting(_WAITED, hooks.sources)
     try:
@@ -98,8 +99,9 @@ def _next_stop(seconds: float) -> Stop | None:
 class _Loop:
     """The states of all threads of the target."""
 
-    def __init__(self, hooks: Hooks, engine: Engine) -> None:
+    def __init__(self, hooks: Hooks, engine: Engine, ignored: frozenset[int]) -> None:
         self.hooks = hooks
+        self.ignored = ignored
         self.session = engine.session
         self.tables: dict[int, dict[int, Row]] = {
             X86_64: {row.x86_64: row for row in ROWS if row.x86_64 is not None},
@@ -146,7 +148,8 @@ class _Loop:
                     if self.session and stop.signal == signal.SIGSTOP and ptrace.sent_by_kernel(stop.thread):
                         self._returned(stop.thread, thread)
                     else:
-                        ptrace.resume(stop.thread, stop.signal, to_exit=self._to_exit(thread))
+                        delivered = 0 if stop.signal in self.ignored else stop.signal
+                        ptrace.resume(stop.thread, delivered, to_exit=self._to_exit(thread))
                 case StopKind.CHILD:
                     self.born(stop.message, 0)
                     ptrace.resume(stop.thread, to_exit=self._to_exit(thread))
@@ -249,7 +252,7 @@ class _Loop:
             former = self.threads.pop(stop.message, None)
             thread.pending = former.pending if former else None
             if self.session:
-                self.session.remove(stop.message)
+                self.session.renumbered(stop.message, stop.thread)
         thread.process = stop.thread
         thread.mixed = False
         self.programs.pop(stop.thread, None)

@@ -35,6 +35,7 @@ _Key = tuple[object, ...]
 _CHANGES = frozenset(row.name for row in ROWS if row.changes) | {"unlink", "unlinkat", "rmdir"}
 # mkdir of what the host has is EEXIST there; `mkdir -p` makes each directory of a path in this way.
 _MAKES_DIRECTORY = frozenset(("mkdir", "mkdirat"))
+_MOVES = ("rename", "rmdir", "unlinkat")
 _NO_WAY_OUT = (-errno.ENETUNREACH, -errno.EHOSTUNREACH)
 
 
@@ -85,6 +86,8 @@ class Answers:
         if record.syscall in _CHANGES:
             self.known.clear()
             self.nowhere.clear()
+            if self.manner is not Manner.VERIFY:
+                self._bring_whole(record)
         wanted = bool(record.address) and record.syscall == "connect"
         for argument in record.arguments:
             if argument.want is Want.LIST:
@@ -94,6 +97,17 @@ class Answers:
             else:
                 wanted |= self._enter_path(record, argument)
         return wanted
+
+    def _bring_whole(self, record: SyscallRecord) -> None:
+        """A directory of the host that is moved takes all that the host has in it along; one that is to be removed is not
+        empty."""
+        if not record.syscall.startswith(_MOVES):
+            return
+        for argument in record.arguments:
+            found = self.supply.resolve(argument.root, argument.base, argument.spelled, follow=False)
+            if found.place is Place.FOUND and found.trial and found.hops and found.hops[-1].type is EntryType.DIRECTORY:
+                most = self.supply.rules.max_names if argument.want is not Want.REMOVE else 1
+                self.supply.bring_beneath(found.path, because_of(record, argument), most)
 
     def _enter_path(self, record: SyscallRecord, argument: PathArgument) -> bool:
         if argument.want is Want.CREATE:
@@ -119,7 +133,7 @@ class Answers:
     def used(self, record: SyscallRecord) -> Answer:
         """At the exit of a call that succeeded and may have used what is only shown."""
         for argument in record.arguments:
-            if argument.want in (Want.OBJECT, Want.CREATE):
+            if argument.want in (Want.OBJECT, Want.CREATE, Want.SOCKET):
                 self._use(record, argument)
         return Answer.LEAVE
 

@@ -110,7 +110,8 @@ class _Run:
                 enter=self.enter, finish=self.finish, used=self.used, event=self.event, started=self.born,
                 ended=self.ended, idle=self.idle, sources=self.answers.sources(),
             )
-            trace(self.started.target, self.engine, hooks)
+            # There is no shell that would continue a target which the terminal has stopped.
+            trace(self.started.target, self.engine, hooks, frozenset({signal.SIGTSTP}) if launch.terminal else frozenset())
             failure = self.started.failure()
             if failure:
                 self.outcome.failure = self.outcome.failure or failure

@@ -78,6 +78,7 @@ class Supply:
     shown: set[str] = field(default_factory=set)           # by a listing, and nobody has used it yet
     listed: dict[str, int] = field(default_factory=dict)   # the same, once it has been read
     stocked: dict[str, int] = field(default_factory=dict)  # directory -> how many names it was given
+    whole: set[str] = field(default_factory=set)           # directories that came with all that is beneath them
     removed: set[str] = field(default_factory=set)         # by the target itself: gone for it, whatever the host has
     on_paper: bool = False   # after the run: what is brought is noted for the next tree, and the used one is not asked
     watch: StandIns | None = None                          # hears of the use of what is shown
@@ -319,6 +320,9 @@ class Supply:
         node = inspect(self.host, JailPath(directory))
         if node is None or node.type is not EntryType.DIRECTORY or node.virtual or self._excluded(directory):
             return
+        here = jail_tree.look(self.tree, directory, target=False)
+        if here is None or here.type is not EntryType.DIRECTORY or self._was_removed(directory):
+            return  # it was moved away since
         own = names(self.host, JailPath(directory))
         most = self.rules.max_names
         if len(own) > most:
@@ -333,7 +337,7 @@ class Supply:
                         self._watch_shown(self.watch, child)
                     self.stocked[directory] += 1
         if self.stocked[directory]:
-            jail_tree.set_directory(self.tree, directory, Attributes(node.mode, node.uid, node.gid, node.mtime_ns))
+            self._restore_time(node)
 
     def _watch_shown(self, watch: StandIns, node: HostNode) -> None:
         stand_in = self.stand_ins.get(node.path)
@@ -358,6 +362,36 @@ class Supply:
         self.supplied[node.path] = entry
         self.stand_ins[node.path] = _StandIn(node, inode)
         return True
+
+    def bring_beneath(self, directory: str, because: Because, most: int) -> None:
+        """What the host has beneath a directory that came from it, whole, and noted as asked for; so many objects at most."""
+        if directory not in self.supplied or directory in self.whole:
+            return
+        if most > 1:
+            self.whole.add(directory)
+        pending = [directory]
+        while pending:
+            above = pending.pop()
+            node = inspect(self.host, JailPath(above))
+            if node is None or node.type is not EntryType.DIRECTORY or node.virtual or self._excluded(above):
+                continue
+            for name in names(self.host, JailPath(above)):
+                if most <= 0:
+                    if directory in self.whole:
+                        self.warnings[f"{directory}: not all that is in it came along (--max-names)"] = None
+                    return
+                most -= 1
+                found = self.resolve("/", "/", join(above, name), follow=False)
+                if found.place is not Place.FOUND or self.refusal(found):
+                    continue
+                self.bring(found)
+                self.fill(found.path)
+                self.note(found, Origin.MISS, because, MissKind.ABSENT)
+                pending.append(found.path)
+            self._restore_time(node)
+
+    def _restore_time(self, node: HostNode) -> None:
+        jail_tree.set_directory(self.tree, node.path, Attributes(node.mode, node.uid, node.gid, node.mtime_ns))
 
     def fill(self, path: str, descriptor: int | None = None) -> Refusal | None:
         """Give the stand-in at a real path its bytes, before they are read; `descriptor` is it, open for writing, where

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tracejail.errors import DeniedError, KernelLacksError, UsageError
 from tracejail.jail.tree import Tree, open_tree
+from tracejail.kernel import capabilities
 from tracejail.kernel.mounts import new_mount
 from tracejail.model import EntryType, JailPath, Origin, TrialOptions
 from tracejail.resolve.accounts import find_user
@@ -84,10 +85,22 @@ def find_identity(host: HostRoot, text: str) -> User:
     return User(*known)
 
 
+def privileges_lack() -> tuple[str, str] | None:
+    """Why a trial can't be made by this process, and what to do about it; None if it can."""
+    if os.geteuid() != 0:
+        return "a trial needs root: namespaces, device nodes, foreign owners", "call it with sudo"
+    if not os.path.exists("/proc/self/ns"):
+        return "/proc is not mounted here, and a trial is made with it", "mount -t proc proc /proc"
+    if capabilities.SYS_ADMIN not in capabilities.effective():
+        return "a trial needs CAP_SYS_ADMIN, which this root does not have", "call it outside the container that took it"
+    return None
+
+
 def check_privileges() -> None:
     """Raises KernelLacksError where a trial can't be made."""
-    if os.geteuid() != 0:
-        raise KernelLacksError("a trial needs root: namespaces, device nodes, foreign owners", "call it with sudo")
+    lack = privileges_lack()
+    if lack:
+        raise KernelLacksError(*lack)
 
 
 @contextlib.contextmanager
