@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -111,10 +113,22 @@ def _clean(words: list[str]) -> float:
     return done.seconds
 
 
+@contextmanager
+def _shared_memory_cleared() -> Iterator[None]:
+    """A PostgreSQL that dies with its watcher leaves segments in /dev/shm."""
+    before = set(os.listdir("/dev/shm"))
+    try:
+        yield
+    finally:
+        for name in set(os.listdir("/dev/shm")) - before:
+            if name.startswith("PostgreSQL."):
+                os.unlink(f"/dev/shm/{name}")
+
+
 def _peer(bench: Bench, server: Server, peer: str, works: dict[str, str]) -> Sample:
     """The time until a peer's tree is there; whether it works is asked once."""
     drive, trees = partial(_driven, server), []
-    with bench.scratch() as folder:
+    with _shared_memory_cleared(), bench.scratch() as folder:
         if peer == "care":
             took = jails.clocked(lambda: trees.append(jails.care(folder, drive, _as_user(server))))
         else:
