@@ -80,6 +80,8 @@ def test_both_engines(fixture: fx.Fixture, place: Path) -> None:
         for name in (*fixture.holds, *fixture.lacks):
             found = any(f'"path": "{place}/base/{name}"' in line for line in lines)
             assert found is (name in fixture.holds), (engine, name, lines)
+        # What a proving run has to find first was not noticed as used when it was learned.
+        assert not fixture.holds or result["rounds"] == 2, (engine, result["rounds"])
         seen[engine] = (result["rounds"], lines)
     assert seen["bpf"] == seen["seccomp"]
 
