@@ -46,18 +46,20 @@ def staging(jail: str) -> Iterator[Staging]:
             f"{directory or '/'}: {os.strerror(error.errno or 0)}", "make the directory first, or name another with -j"
         ) from None
     name = f".{base}.tracejail"
+    tell = _start_janitor(parent, name)  # before there is anything to clear
     try:
-        fd = _lock(parent, name, jail)
-        tell = _start_janitor(parent, name)
+        try:
+            fd = _lock(parent, name, jail)
+        except BaseException:
+            _dismiss(tell)
+            raise
+        os.write(tell[1], b"mine")
         try:
             yield Staging(jail, parent, name, fd)
         finally:
             with contextlib.suppress(OSError):
                 remove_tree(parent, name)
-            os.write(tell[1], b"done")
-            os.close(tell[1])
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(tell[0], 0)
+            _dismiss(tell)
             fcntl.flock(fd, fcntl.LOCK_UN)  # a child that still holds the descriptor must not hold the lock
             os.close(fd)
     finally:
@@ -108,10 +110,29 @@ def _start_janitor(parent: int, name: str) -> tuple[int, int]:
         null = os.open("/dev/null", os.O_RDWR)
         for standard in (0, 1, 2):  # a reader of the learner's output must not wait for the janitor
             os.dup2(null, standard)
-        if os.read(read_end, 4) != b"done":
-            remove_tree(parent, name)
+        heard = b""
+        while not heard.endswith(b"done") and (word := os.read(read_end, 16)):
+            heard += word
+        if not heard.endswith(b"done"):
+            _clear(parent, name, b"mine" in heard)
     finally:
         os._exit(0)
+
+
+def _dismiss(janitor: tuple[int, int]) -> None:
+    os.write(janitor[1], b"done")
+    os.close(janitor[1])
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(janitor[0], 0)
+
+
+def _clear(parent: int, name: str, ours: bool) -> None:
+    """After a kill: remove the directory, if it was this run's. Killed while it was made, it is whoever's that holds the
+    lock; nobody's is litter."""
+    if not ours:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    remove_tree(parent, name)
 
 
 def install(stage: Staging, name: str, target: str, replace: bool) -> None:

@@ -43,6 +43,7 @@ def in_child(work: Callable[[], bytes]) -> Callable[[], bytes]:
     child = os.fork()
     if child == 0:
         try:
+            os.close(ours)  # else it would wait for itself, once the reader is dead
             data = work()
             while data:
                 data = data[os.write(theirs, data) :]

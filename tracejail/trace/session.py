@@ -98,6 +98,8 @@ class Session:
 
     def forget(self) -> None:
         """A new tree: no stand-ins, no known paths."""
+        if self.words.closed:
+            return  # an interrupt came in the midst of opening or closing: all of it is gone already
         self.words[0:8] = _word(0)
         self.forget_paths()
         for inode in list(self.inodes):
