@@ -176,6 +176,39 @@ class PathNote:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A command that runs in the trial beside the target, to its end; as ExecStartPre= of systemd.service(5)."""
+
+    argv: tuple[str, ...]           # $MAINPID in a word is the target's process id, as seen in the trial
+    may_fail: bool = False          # its status does not matter ("-" in a unit)
+    as_root: bool = False           # not as the target's user ("+" or "!" in a unit)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeDirectory:
+    """A directory that a service manager makes before each start, as RuntimeDirectory= of systemd.exec(5)."""
+
+    path: JailPath
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service manager does for the target beside starting it: steps in their order, directories, sockets."""
+
+    unit: str = ""                              # of systemd that this was read from; its environment is read again
+    before: tuple[Step, ...] = ()               # before each start
+    after: tuple[Step, ...] = ()                # when it is ready
+    reload: tuple[Step, ...] = ()               # in place of a signal
+    stop: tuple[Step, ...] = ()                 # before the stop signal
+    directories: tuple[MadeDirectory, ...] = ()
+    sockets: tuple[str, ...] = ()               # listening ones that it is given: tcp:[ADDRESS:]PORT, udp:, unix:PATH
+    pid_file: str = ""                          # where a target that forks says which process it is
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """What was run, and how; enough for `verify` to run it again. Environment values are never stored."""
 
@@ -188,9 +221,13 @@ class Command:
     environment: tuple[str, ...] = ()   # names only
     exercises: tuple[str, ...] = ()
     ready: str = ""
+    reload: str = ""
+    reopen: str = ""
+    again: bool = False
     stop: str = "TERM"
     expect: int = 0
     network: str = "private"
+    service: Service = Service()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +277,10 @@ class TrialOptions:
     host_root: str = "/"
     exercises: tuple[str, ...] = ()      # shell commands
     ready: str = ""                      # tcp:PORT, unix:PATH, file:PATH, command:CMD; "" for the default
-    reload: str = ""                     # signal name; "" for none
+    reload: str = ""                     # signal name, or command:CMD, a shell command as an exercise is; "" for none
+    reopen: str = ""                     # signal name: to open the logs again; "" for none
+    again: bool = False                  # start it a second time, in what the first time left
+    service: Service = Service()
     stop: str = "TERM"
     timeout: float = 60.0                # seconds that one run may take in all
     expect: int = 0                      # the exit status that is right for the target
