@@ -1,0 +1,132 @@
+"""Servers as Debian packages them: learned with a real client, with reload and a second start; then the same client, reload
+and second start in the plain jail, by chroot(1)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from private_host import PrivateHost
+from real import ENVIRONMENT, Site, entry_paths, until
+from servers import web
+from servers.row import Row
+
+ROWS: tuple[Row, ...] = (*web.ROWS,)
+
+
+@pytest.fixture
+def host() -> Iterator[PrivateHost]:
+    private = PrivateHost()
+    try:
+        yield private
+    finally:
+        private.end()
+
+
+def _client(site: Site, row: Row) -> str:
+    """The client as a shell script that fails where it does not print what is expected."""
+    site.write("client", row.client.replace("{T}", str(site.files)))
+    site.write("expected", row.expected.replace("{T}", str(site.files)))
+    d = site.files
+    return f"sh {d}/client >{d}/said 2>&1; cmp {d}/said {d}/expected || {{ cat {d}/said; exit 1; }}"
+
+
+class Jailed:
+    """The server in its plain jail: the report's own start command, in mount, pid and network namespaces."""
+
+    def __init__(self, host: PrivateHost, site: Site, manifest: dict, words: list[str]) -> None:  # type: ignore[type-arg]
+        lines = ["set -e", "ip link set lo up"]
+        for mount in manifest["mounts"]:
+            lines.append(f"mount -t {mount['type']} {mount['type']} {shlex.quote(str(site.jail) + mount['path'])}")
+        # No exec: the target is not to be the first process of its pid namespace, which has signals of its own.
+        lines += ["set +e", f"chroot {_user(manifest)}{shlex.quote(str(site.jail))} {shlex.join(words)}", "exit $?"]
+        self.log = (site.top / "log").open("ab")
+        self.site = site
+        self.process = subprocess.Popen(
+            host.words(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "/bin/sh", "-c", "\n".join(lines)]),
+            cwd="/", env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
+        )
+
+    def client(self, script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["nsenter", f"--target={self.process.pid}", "--mount", "--net", "--wd=/", "/bin/sh", "-c", script], cwd="/",
+            env={**ENVIRONMENT, "TRACEJAIL_ROOT": str(self.site.jail)}, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=60, check=False,
+        )
+
+    def serves(self, row: Row, client: str) -> None:
+        ready = row.ready.replace("{T}", str(self.site.files)) or client
+        until(lambda: self.process.poll() is not None or self.client(ready).returncode == 0, f"{row.name} serves", 20)
+        done = self.client(client)
+        said = (self.site.files / "said").read_text("utf-8", "replace")
+        log = (self.site.top / "log").read_text("utf-8", "replace")
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\nsaid: {said}\nlog: {log}"
+
+    def servers(self) -> list[int]:
+        """The server's own process: the child of the shell; or what it left to the first process of the namespace."""
+        first = _children(self.process.pid)
+        shells = [shell for top in first for shell in _children(top)]
+        return shells
+
+    def signal(self, number: int) -> None:
+        for process in self.servers():
+            os.kill(process, number)
+
+    def end(self, stop: int) -> None:
+        if self.process.poll() is None:
+            self.signal(stop)
+            until(lambda: self.process.poll() is not None or not self.servers(), "it ends", 20)
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        self.log.close()
+
+
+def _user(manifest: dict) -> str:  # type: ignore[type-arg]
+    command = manifest["command"]
+    if not command.get("user"):
+        return ""
+    groups = f"--groups={','.join(map(str, command['groups']))} " if command.get("groups") else ""
+    return f"--userspec={command.get('uid', 0)}:{command.get('gid', 0)} {groups}"
+
+
+def _children(process: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text("ascii").split()]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_server(site: Site, host: PrivateHost, row: Row) -> None:
+    site.fresh(None)
+    client = _client(site, row)
+    if row.prepare:
+        host.shell(row.prepare.replace("{T}", str(site.files)))
+    options = ["--stop", row.stop]
+    options += ["--reload", row.reload] if row.reload else []
+    options += ["-u", row.user] if row.user else []
+    done = host.tracejail("learn", "--json", "-j", str(site.jail), *options, *row.options, "--exercise", client, *row.command)
+    result = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    told = {key: result.get(key) for key in ("reason", "ended", "missing", "denied", "notes", "rounds", "exercise_output")}
+    assert done.returncode == 0, f"exit {done.returncode}\n{json.dumps(told, indent=1)}\n{done.stderr[-4000:]}"
+    manifest = json.loads(Path(f"{site.jail}.json").read_text("utf-8"))
+    paths = set(entry_paths(manifest))
+    assert set(row.held) <= paths
+    assert not set(row.kept_out) & paths
+    assert result["rounds"] <= row.rounds
+    for time in ("first", "second"):
+        jailed = Jailed(host, site, manifest, manifest["command"]["argv"])
+        try:
+            jailed.serves(row, client)
+            if time == "first" and row.reload:
+                if row.reload.startswith("command:"):
+                    assert jailed.client(row.reload.removeprefix("command:")).returncode == 0
+                else:
+                    jailed.signal(signal.Signals[f"SIG{row.reload}"])
+                jailed.serves(row, client)
+        finally:
+            jailed.end(signal.Signals[f"SIG{row.stop}"])
