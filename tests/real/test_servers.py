@@ -71,8 +71,7 @@ class Jailed:
     def servers(self) -> list[int]:
         """The server's own process: the child of the shell; or what it left to the first process of the namespace."""
         first = _children(self.process.pid)
-        shells = [shell for top in first for shell in _children(top)]
-        return shells
+        return [shell for top in first for shell in _children(top)]
 
     def signal(self, number: int) -> None:
         for process in self.servers():
