@@ -296,9 +296,13 @@ def _manifest(
         environment=tuple(sorted(key for key, _ in options.environment)),
         exercises=options.exercises,
         ready=options.ready,
+        reload=options.reload,
+        reopen=options.reopen,
+        again=options.again,
         stop=options.stop,
         expect=options.expect,
         network=options.network,
+        service=options.service,
     )
     shape = Shape(
         command, jail, tuple(learned.mounts), keep, frozenset((work.user.uid,)),

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracejail.errors import UsageError
 from tracejail.jail.copy import copy_tree
-from tracejail.jail.enter import Launch
-from tracejail.model import Manifest, TrialOptions
+from tracejail.jail.enter import Launch, Stage
+from tracejail.model import Manifest, Step, TrialOptions
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.show import Show
 from tracejail.trace.engine import Engine
 from tracejail.trace.seccomp_engine import seccomp_engine
-from tracejail.trial import ready
+from tracejail.trial import ready, sockets
 from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
-from tracejail.trial.run import Drive, run
+from tracejail.trial.phases import Drive, signal_of
+from tracejail.trial.run import run
 from tracejail.trial.supply import REMOVED
 from tracejail.trial.target import (
     MOUNT_TYPES,
@@ -55,8 +56,13 @@ class Learner:
         """A collecting run must hear of the calls that succeed, too: they tell what of the tree is used."""
         return self.engine if manner is not Manner.COLLECT else seccomp_engine()
 
-    def launch(self, root: int, mounts: frozenset[str], terminal: bool, manner: Manner) -> Launch:
-        """How the target is started in a mount."""
+    def stage(self, root: int, mounts: frozenset[str]) -> Stage:
+        """Where it is started."""
+        types = tuple(MOUNT_TYPES[name] for name in ESCALATION if name in mounts)
+        return Stage(root, self.options.network == "private", types)
+
+    def launch(self, terminal: bool, manner: Manner) -> Launch:
+        """How the target is started."""
         options = self.options
         if self.stdin > 2:
             os.lseek(self.stdin, 0, os.SEEK_SET)
@@ -64,13 +70,10 @@ class Learner:
             argv=(self.program, *options.argv[1:]),
             program=self.program,
             environment=caller_environment(options.environment),
-            root=root,
             directory=options.directory,
             uid=self.user.uid,
             gid=self.user.gid,
             groups=self.user.groups,
-            private_network=options.network == "private",
-            mounts=tuple(MOUNT_TYPES[name] for name in ESCALATION if name in mounts),
             filter=self.engine_for(manner).filter,
             standard=(0, 1, 2) if terminal else (self.stdin, 1, 2),
             terminal=terminal,
@@ -83,25 +86,40 @@ class Learner:
         return Drive(
             exercises=options.exercises,
             ready=options.ready,
-            reload=signal_number(options.reload) if options.reload else 0,
-            stop=signal_number(options.stop),
+            reload=options.reload,
+            reopen=options.reopen,
+            again=options.again,
+            stop=options.stop,
             timeout=options.timeout,
+            expect=options.expect,
+            service=options.service,
             label=f"round {self.rounds} ({what})",
         )
 
 
-def signal_number(name: str) -> int:
-    """The number of a signal's name, with or without SIG. Raises UsageError."""
+    def step(self, launch: Launch, step: Step) -> Launch:
+        """How a step is started beside the target: as the target is, but for what it says itself."""
+        own = replace(launch, argv=step.argv, program=find_program(self.host, step.argv[0]), terminal=False)
+        return replace(own, uid=0, gid=0, groups=()) if step.as_root else own
+
+
+def _check_signal(option: str, name: str) -> None:
     try:
-        return int(name) if name.isdigit() else int(signal.Signals["SIG" + name.upper().removeprefix("SIG")])
-    except KeyError:
-        raise UsageError(f"{name}: not a signal", "see kill -l") from None
+        signal.Signals(signal_of(name))
+    except (KeyError, ValueError):
+        raise UsageError(f"{option} {name}: not a signal", "see kill -l") from None
 
 
 def learner(options: TrialOptions, show: Show, engine: Engine) -> Learner:
     """Check the options and look up what they name. Raises UsageError, KernelLacksError, InputOutputError."""
     ready.check(options.ready)
-    signal_number(options.stop)
+    _check_signal("--stop", options.stop)
+    if options.reload and not options.reload.startswith("command:"):
+        _check_signal("--reload", options.reload)
+    if options.reopen:
+        _check_signal("--reopen", options.reopen)
+    for address in options.service.sockets:
+        sockets.check(address)
     if not options.argv:
         raise UsageError("no program is named", "tracejail learn PROGRAM [ARGUMENT...]")
     check_privileges()
@@ -129,9 +147,10 @@ def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers,
     terminal = work.options.interactive and answers.manner is not Manner.VERIFY
     engine = work.engine_for(answers.manner)
     answers.misses_only = engine.session is not None
-    launch = work.launch(root, mounts, terminal, answers.manner)
-    outcome = run(launch, work.drive(what), engine, answers, work.show)
-    for address in answers.unreachable if launch.private_network else ():
+    launch = work.launch(terminal, answers.manner)
+    stage = work.stage(root, mounts)
+    outcome = run(stage, launch, lambda step: work.step(launch, step), work.drive(what), engine, answers, work.show)
+    for address in answers.unreachable if stage.private_network else ():
         work.unreachable[address] = None
         work.notes[f"a connect to {address} failed: the trial's network is private (--net host)"] = None
     return outcome

@@ -74,6 +74,7 @@ class Origin(Enum):
     SCRIPT_INTERPRETER = "script-interpreter"  # "#!" of an executed file
     PARENT = "parent"                        # a directory above another entry
     INCLUDE = "include"                      # --include
+    SERVICE = "service"                      # a directory that the service manager makes
     BASE = "base"                            # what every jail has: the harmless devices
 
 
@@ -156,6 +157,7 @@ class Entry:
     package: str = ""
     version: str = ""
     via: str = ""                  # the entry that brought this one (link -> target, program -> interpreter)
+    phase: str = "start"           # of the run, in which it was first asked for: exercise, reload, stop, second start...
 
 
 @dataclass(frozen=True, slots=True)

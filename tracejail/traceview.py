@@ -11,7 +11,7 @@ from enum import Enum
 
 from tracejail.engines import chosen
 from tracejail.errors import UsageError
-from tracejail.jail.enter import Launch, start
+from tracejail.jail.enter import Launch, Stage, set_stage, start
 from tracejail.kernel import ptrace
 from tracejail.model import SyscallRecord, TrialOptions
 from tracejail.resolve.host import open_host_root
@@ -51,34 +51,36 @@ def trace(options: TrialOptions, jail: str, shown: Shown, show: Show, emit: Call
         raise UsageError("--all --engine bpf: that engine tells of no call that succeeds", "leave out one of them")
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(chosen(name, show, FAILURES if shown is Shown.MISSES else ()))
-        root = -1
+        stage_of_jail = None
         if jail:
             lower = os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, lower)
             root = stack.enter_context(overlay_tree(lower))
+            mounts = tuple(MOUNT_TYPES[name] for name in options.mounts)
+            stage_of_jail = Stage(root, options.network == "private", mounts)
         launch = Launch(
             argv=(program, *options.argv[1:]),
             program=program,
             environment=caller_environment(options.environment),
-            root=root,
             directory=options.directory if jail else os.getcwd(),
             uid=user.uid,
             gid=user.gid,
             groups=user.groups,
-            private_network=bool(jail) and options.network == "private",
-            mounts=tuple(MOUNT_TYPES[name] for name in options.mounts),
             filter=engine.filter,
         )
-        return _trace(launch, engine, shown, emit, options.timeout)
+        return _trace(stage_of_jail, launch, engine, shown, emit, options.timeout)
 
 
-def _trace(launch: Launch, engine: Engine, shown: Shown, emit: Callable[[str], None], timeout: float) -> int:
+def _trace(
+    stage: Stage | None, launch: Launch, engine: Engine, shown: Shown, emit: Callable[[str], None], timeout: float
+) -> int:
     said: set[str] = set()
     statuses: dict[int, int] = {}
     alive: set[int] = set()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     deadline = time.monotonic() + timeout if timeout else None
-    started = start(launch)
+    init = set_stage(stage) if stage else 0
+    started = start(launch, init)
 
     def enter(record: SyscallRecord) -> bool:
         return True
@@ -94,31 +96,35 @@ def _trace(launch: Launch, engine: Engine, shown: Shown, emit: Callable[[str], N
             emit(text)
         return Answer.KNOWN if shown is Shown.MISSES and len(record.arguments) == 1 else Answer.LEAVE
 
+    def born(process: int) -> None:
+        alive.add(process)
+        if process == started.target:
+            started.go()
+
     def ended(process: int, status: int) -> None:
         statuses[process] = status
         alive.discard(process)
 
     def idle() -> float | None:
-        if started.init in statuses or (deadline is not None and time.monotonic() > deadline):
+        if (started.target in statuses and not alive) or (deadline is not None and time.monotonic() > deadline):
             return None
         return 0.5
 
     try:
         ptrace.seize(started.target)
-        started.go()
         hooks = Hooks(
-            enter=enter, finish=finish, used=lambda _: Answer.LEAVE, event=lambda _: None, started=alive.add,
-            ended=ended, idle=idle,
+            enter=enter, finish=finish, used=lambda _: Answer.LEAVE, event=lambda _: None, started=born,
+            ended=ended, idle=idle, newcomers=[started.target],
         )
-        run_traced(started.target, engine, hooks)
+        run_traced(engine, hooks)
     except Interrupted as interrupt:
         return 128 + interrupt.number
     finally:
-        for process in {started.init, started.target} - set(statuses):
+        for process in {init, started.target, *alive} - {0, *statuses}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
-            while started.init not in statuses:
+            while started.target not in statuses or (init and init not in statuses):
                 stop = ptrace.wait_stop(block=True)
                 if stop is not None and stop.kind is ptrace.StopKind.ENDED:
                     statuses[stop.thread] = stop.status

@@ -38,9 +38,13 @@ def _asked(because: Because | None) -> str:
 
 def _reason(entry: Entry) -> str:
     asked = _asked(entry.because)
+    if entry.phase != "start" and entry.because:
+        asked += f", first at the {entry.phase}"
     match entry.origin:
         case Origin.ARGV:
             return "named on the command line"
+        case Origin.SERVICE:
+            return "a directory that the service manager makes before each start"
         case Origin.BASE:
             return "every jail has it"
         case Origin.INCLUDE:

@@ -50,8 +50,10 @@ TARGET = (
 )
 DRIVE = (
     Option("--exercise", "exercises", "CMD", "a shell command that drives the target when it is ready", repeat=True),
-    Option("--ready", "ready", "COND", "tcp:PORT, unix:PATH, file:PATH or command:CMD (default: listens and is quiet)"),
-    Option("--reload", "reload", "SIGNAL", "send this after the exercises (HUP, say), and exercise again"),
+    Option("--ready", "ready", "COND", "tcp:PORT, unix:PATH, file:PATH, command:CMD or notify (default: listens and is quiet)"),
+    Option("--reload", "reload", "SIGNAL", "send this after the exercises (HUP, say), or do command:CMD; then exercise again"),
+    Option("--reopen", "reopen", "SIGNAL", "send this (USR1, say) for new log files, and exercise again"),
+    Option("--again", "again", "", "start it a second time, in what the first time left, and exercise again"),
     Option("--stop", "stop", "SIGNAL", "how it is told to end (default TERM)"),
     Option("--expect", "expect", "STATUS", "the exit status that is right for it (default 0)", number=True),
 )

@@ -1,4 +1,4 @@
-"""Starting a target in a tree: private namespaces, pivot_root, a small init, capabilities as containers have them.
+"""Starting targets in a tree: private namespaces, pivot_root, a small init, capabilities as containers have them.
 
 All that needs the host's files (names, modules, codecs) is done before: in the tree nothing may be loaded.
 """
@@ -6,10 +6,11 @@ All that needs the host's files (names, modules, codecs) is done before: in the 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracejail.errors import KernelLacksError
@@ -24,34 +25,41 @@ CAPABILITIES = frozenset(capabilities.NAMES.index(name) for name in _KEPT.split(
 # Parts of /proc that change the kernel for all: read-only in a trial.
 _PROC_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 _READ_ONLY = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-_SHIELDED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_PR_SET_PDEATHSIG = 1
+_HIGH = 64   # descriptors that no target is to see are moved above those that it is given
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where targets are started: a tree as the root, and namespaces of their own. `root` is a descriptor of the root of a
+    detached mount."""
+
+    root: int
+    private_network: bool = True
+    mounts: tuple[tuple[str, str], ...] = ()   # (file system type, path in the tree)
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a target is started. `root` is a descriptor of the root of a detached mount; -1 leaves the target on the
-    host's own files, processes and network, as a tracer of host programs wants it."""
+    """How a target is started."""
 
     argv: tuple[str, ...]
     program: str                       # path in the tree
     environment: dict[str, str]
-    root: int
     directory: str = "/"
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
-    private_network: bool = True
-    mounts: tuple[tuple[str, str], ...] = ()   # (file system type, path in the tree)
     filter: bytes = b""                # packed seccomp filter
     standard: tuple[int, int, int] = (0, 1, 2)
+    sockets: tuple[int, ...] = ()      # handed over as descriptors 3 and on, sd_listen_fds(3)
     terminal: bool = False             # the target gets the caller's terminal as its foreground job
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A target that waits for `go`; process ids as the caller sees them."""
+    """A target that waits for `go`; its process id as the caller sees it."""
 
-    init: int
     target: int
     channel: socket.socket = field(repr=False)
 
@@ -60,56 +68,80 @@ class Started:
         self.channel.send(b"go")
 
     def failure(self) -> str:
-        """Why it could not be started, after it ended; "" if it was."""
-        with contextlib.suppress(OSError):
+        """Why it could not be started, after it ended; "" if it was. To be asked once."""
+        with contextlib.suppress(OSError), self.channel:
             self.channel.settimeout(0)
             return self.channel.recv(4096).decode("utf-8", "replace")
         return ""
 
 
-def start(launch: Launch) -> Started:
-    """Fork the init and the target; both die with the caller. Raises KernelLacksError naming what is missing."""
+def set_stage(stage: Stage) -> int:
+    """Make the namespaces with the tree as their root; gives their first process, which dies with the caller and takes all
+    that is in them along. Raises KernelLacksError naming what is missing."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        try:
-            if launch.root >= 0:
-                namespaces.unshare(namespaces.NEWPID)
-        except OSError as error:
-            raise KernelLacksError(
-                f"a new pid namespace: {os.strerror(error.errno or 0)}", "run as root (sudo), outside a tight container"
-            ) from None
-        init = os.fork()
-        if init == 0:
-            _init(launch, ours, theirs)
-        libc.setns(own_pids, namespaces.NEWPID)
+        with _children_in(None):
+            init = os.fork()
+            if init == 0:
+                _init(stage, ours, theirs)
+    except OSError as error:
+        raise KernelLacksError(
+            f"a new pid namespace: {os.strerror(error.errno or 0)}", "run as root (sudo), outside a tight container"
+        ) from None
     finally:
-        os.close(own_pids)
+        theirs.close()
+    with ours:
+        told = ours.recv(4096)
+    if told != b"ready":
+        os.kill(init, signal.SIGKILL)
+        os.waitpid(init, 0)
+        cause = told.decode("utf-8", "replace") or "its init ended"
+        raise KernelLacksError(f"starting the trial: {cause}", "it takes root and a kernel with namespaces (5.6 or later)")
+    return init
+
+
+def start(launch: Launch, init: int = 0) -> Started:
+    """Fork a target, on the stage whose first process is `init`; 0 leaves it on the host's own files, processes and
+    network, as a tracer of host programs wants it. It dies with the caller. Raises KernelLacksError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with _children_in(init) if init else contextlib.nullcontext():
+        target = os.fork()
+        if target == 0:
+            _target(launch, init, ours, theirs)
     theirs.close()
-    while True:
-        data, ancillary, _, _ = ours.recvmsg(4096, socket.CMSG_SPACE(12))
-        if data != b"ready":
-            os.kill(init, signal.SIGKILL)
-            os.waitpid(init, 0)
-            ours.close()
-            cause = data.decode("utf-8", "replace") or "its init ended"
-            hint = "it takes root and a kernel with namespaces (5.6 or later)"
-            raise KernelLacksError(f"starting the trial: {cause}", hint)
-        for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                return Started(init, struct.unpack("=iII", value)[0], ours)
+    told = ours.recv(4096)
+    if told != b"ready":
+        os.kill(target, signal.SIGKILL)
+        os.waitpid(target, 0)
+        ours.close()
+        cause = told.decode("utf-8", "replace") or "it ended"
+        raise KernelLacksError(f"starting {launch.program}: {cause}", "see whether the machine has memory and processes left")
+    return Started(target, ours)
 
 
-def _init(launch: Launch, ours: socket.socket, theirs: socket.socket) -> None:
-    """The first process of the pid namespace: sets the stage, forks the target, reaps. Never returns."""
+@contextlib.contextmanager
+def _children_in(init: int | None) -> Iterator[None]:
+    """Children of this process are born in the pid namespace of `init`, or in a new one, for the while of the block."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if init is None:
+            namespaces.unshare(namespaces.NEWPID)
+        else:
+            namespaces.enter(init, "pid")
+        try:
+            yield
+        finally:
+            libc.setns(own, namespaces.NEWPID)
+    finally:
+        os.close(own)
+
+
+def _init(stage: Stage, ours: socket.socket, theirs: socket.socket) -> None:
+    """The first process of the pid namespace: sets the stage, then reaps orphans until it is killed. Never returns."""
     try:
         ours.close()
-        libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-        if launch.root >= 0:
-            _enter_root(launch)
-        if os.fork() == 0:
-            _target(launch, theirs)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _enter_root(stage)
         _reap(theirs)
     except BaseException as error:  # whatever it is, it must be told
         with contextlib.suppress(OSError):
@@ -119,31 +151,34 @@ def _init(launch: Launch, ours: socket.socket, theirs: socket.socket) -> None:
         os._exit(0)
 
 
-def _enter_root(launch: Launch) -> None:
+def _enter_root(stage: Stage) -> None:
     flags = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
-    namespaces.unshare(flags | (namespaces.NEWNET if launch.private_network else 0))
-    if launch.private_network:
+    namespaces.unshare(flags | (namespaces.NEWNET if stage.private_network else 0))
+    if stage.private_network:
         namespaces.raise_loopback()
     mounts.make_private()
     # Any directory will do: the mount moves from here to the root at once.
-    mounts.attach(launch.root, "/proc")
-    mounts.enter_root(launch.root)
-    for file_system, path in launch.mounts:
+    mounts.attach(stage.root, "/proc")
+    mounts.enter_root(stage.root)
+    for file_system, path in stage.mounts:
         _mount(file_system, path)
 
 
 def _reap(channel: socket.socket) -> None:
-    """Wait for all children, and have nothing that a target could use."""
-    channel.close()
+    """Wait for orphans, and have nothing that a target could use."""
     for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)  # the kernel keeps what has no handler from a first process
-    os.closerange(0, 1 << 16)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     capabilities.limit(set())
     capabilities.hide()
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
+    channel.send(b"ready")
+    os.closerange(0, 1 << 16)
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        signal.sigwait({signal.SIGCHLD})
 
 
 def _mount(file_system: str, path: str) -> None:
@@ -162,9 +197,35 @@ def _mount(file_system: str, path: str) -> None:
         raise OSError(f"no rule to mount {file_system}")
 
 
-def _target(launch: Launch, channel: socket.socket) -> None:
+def _enter_stage(init: int) -> None:
+    """All namespaces of a stage but that of its processes, which a child is born into; and its root."""
+    # O_PATH: a real open of a directory that the starter itself watches would wait for it for ever.
+    root = os.open(f"/proc/{init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name in ("net", "ipc", "uts", "mnt"):
+        namespaces.enter(init, name)
+    os.fchdir(root)
+    os.chroot(".")
+    os.close(root)
+
+
+def _hand_over(launch: Launch, environment: dict[bytes, bytes]) -> None:
+    """The sockets of a service manager, as sd_listen_fds(3) finds them. No descriptor that is needed later is below 64."""
+    kept = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in launch.sockets]
+    for position, descriptor in enumerate(kept):
+        os.dup2(descriptor, 3 + position, inheritable=True)
+    if kept:
+        environment[b"LISTEN_PID"] = b"%d" % os.getpid()
+        environment[b"LISTEN_FDS"] = b"%d" % len(kept)
+
+
+def _target(launch: Launch, init: int, ours: socket.socket, theirs: socket.socket) -> None:
     """Become the target. Never returns; what fails is told through the channel, which the exec closes."""
+    channel = socket.socket(fileno=fcntl.fcntl(theirs.detach(), fcntl.F_DUPFD_CLOEXEC, _HIGH))
     try:
+        ours.close()
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if init:
+            _enter_stage(init)
         if launch.terminal:
             os.setpgid(0, 0)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
@@ -181,18 +242,20 @@ def _target(launch: Launch, channel: socket.socket) -> None:
         channel.send(b"ready")
         if channel.recv(16) != b"go":
             return
+        libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)  # from here on ptrace sees to it, PTRACE_O_EXITKILL
         arguments = [os.fsencode(word) for word in launch.argv]
         environment = {os.fsencode(key): os.fsencode(value) for key, value in launch.environment.items()}
-        os.closerange(3, channel.fileno())
+        _hand_over(launch, environment)
+        os.closerange(3 + len(launch.sockets), channel.fileno())
         os.closerange(channel.fileno() + 1, 1 << 16)
         os.chdir(launch.directory)
         privileged = capabilities.SYS_ADMIN in capabilities.effective()
         if launch.filter:
             seccomp.install(launch.filter, privileged)
-        if launch.root >= 0 or launch.uid:
+        if init or launch.uid:
             os.setgroups(launch.groups)
             os.setresgid(launch.gid, launch.gid, launch.gid)
-        if launch.root >= 0:  # the sets are cut while there still is the capability to do so
+        if init:  # the sets are cut while there still is the capability to do so
             capabilities.limit(set(CAPABILITIES))
         os.setresuid(launch.uid, launch.uid, launch.uid)
         os.execve(launch.program, arguments, environment)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from tracejail.errors import InputOutputError
 from tracejail.kernel.paths import (
     BENEATH,
+    IN_ROOT,
     NO_MAGICLINKS,
     NO_SYMLINKS,
     NO_XDEV,
@@ -107,6 +109,11 @@ def open_path(tree: Tree, path: str) -> int:
     return openat2(tree.fd, path.lstrip("/") or ".", O_PATH_NOFOLLOW, 0, _STRAIGHT | NO_XDEV)
 
 
+def find(tree: Tree, path: str) -> int:
+    """An O_PATH descriptor of what a process with this root finds at an absolute path, links followed. Raises OSError."""
+    return openat2(tree.fd, path, os.O_PATH, 0, IN_ROOT | NO_MAGICLINKS)
+
+
 @contextlib.contextmanager
 def _parent(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
     directory, _, name = path.rpartition("/")
@@ -181,6 +188,21 @@ def make_node(tree: Tree, path: str, kind: EntryType, device: tuple[int, int] | 
             os.chmod(f"/proc/self/fd/{fd}", attributes.mode)
         finally:
             os.close(fd)
+
+
+def bind_socket(tree: Tree, path: str, unbound: socket.socket) -> None:
+    """bind(2) of an AF_UNIX socket to a path of the tree, open to all. Raises OSError."""
+    directory, _, name = path.rpartition("/")
+    parent = openat2(tree.fd, directory.lstrip("/") or ".", os.O_PATH | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
+    try:
+        unbound.bind(f"/proc/self/fd/{parent}/{name}")
+        fd = openat2(parent, name, O_PATH_NOFOLLOW, 0, _STRAIGHT)
+        try:
+            os.chmod(f"/proc/self/fd/{fd}", 0o666)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(parent)
 
 
 def make_file(

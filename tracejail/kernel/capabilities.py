@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import struct
 
 from .syscalls import libc, syscall
 
 _CAPGET, _CAPSET = 125, 126
 _VERSION_3 = 0x20080522
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_KEEPCAPS = 1, 4, 24, 8
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 4, 24
 
 # Numbers of linux/capability.h.
 _NAMES = (
@@ -44,13 +43,6 @@ def limit(keep: set[int]) -> None:
     low, high = word & 0xFFFFFFFF, word >> 32
     # Inheritable stays empty: it matters to files with capabilities only.
     syscall(_CAPSET, struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", low, low, 0, high, high, 0))
-
-
-def die_with_parent(parent: int) -> None:
-    """SIGKILL for this process when the thread that forked it ends; at once if it has ended already."""
-    libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def hide() -> None:

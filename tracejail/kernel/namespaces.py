@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import socket
@@ -19,6 +20,16 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 def unshare(flags: int) -> None:
     """Leave the namespaces named by NEW* flags; NEWPID takes effect for the children. Raises OSError."""
     syscall(_UNSHARE, flags)
+
+
+def enter(process: int, name: str) -> None:
+    """Enter a namespace of `process` by its name in /proc/PID/ns; "pid" takes effect for the children. Raises OSError."""
+    descriptor = os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.setns(descriptor, 0) < 0:
+            raise OSError(ctypes.get_errno(), f"setns into the {name} namespace: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(descriptor)
 
 
 def raise_loopback() -> None:

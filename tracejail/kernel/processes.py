@@ -13,6 +13,44 @@ def credentials(process: int) -> str:
     return b" ".join(lines).decode("ascii", "replace")
 
 
+def heeds(process: int, number: int) -> bool:
+    """Whether a signal to the process does something else than end it by default: it catches, ignores or blocks it."""
+    for line in _status(process).split(b"\n"):
+        if line.startswith((b"SigBlk:", b"SigIgn:", b"SigCgt:")) and int(line.split()[1], 16) >> (number - 1) & 1:
+            return True
+    return False
+
+
+def inner_id(process: int) -> int:
+    """The process's id in its own pid namespace (NSpid, proc(5)); 0 if it has ended."""
+    words = _status(process).partition(b"\nNSpid:")[2].partition(b"\n")[0].split()
+    return int(words[-1]) if words else 0
+
+
+def children(process: int) -> list[int]:
+    """The children of a process's first thread, orphans that it was given among them (proc(5))."""
+    try:
+        with open(f"/proc/{process}/task/{process}/children", encoding="ascii") as stream:
+            return [int(word) for word in stream.read().split()]
+    except OSError:
+        return []
+
+
+def of_sessions(sessions: set[int]) -> list[int]:
+    """The processes of these sessions, by the id of their first process (setsid(2))."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as stream:
+                    text = stream.read()
+                if int(text[text.rindex(b")") + 2 :].split()[3]) in sessions:
+                    found.append(int(name))
+            except (OSError, ValueError, IndexError):
+                continue
+    return found
+
+
 def thread_group(thread: int) -> int:
     """The process that a thread belongs to; the thread itself if it has ended."""
     word = _status(thread).partition(b"\nTgid:")[2].partition(b"\n")[0]

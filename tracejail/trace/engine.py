@@ -30,6 +30,7 @@ class Hooks:
     started: Callable[[int], None]              # a process was made: id
     ended: Callable[[int, int], None]           # a process ended: id, status as of wait(2)
     idle: Callable[[], float | None]            # seconds to wait at most, or None to end the loop
+    newcomers: list[int] = field(default_factory=list)  # seized threads that the idle hook has made, to be traced from now on
     sources: Mapping[int, Callable[[], None]] = field(default_factory=dict)  # descriptor -> what to do when it is readable
 
 

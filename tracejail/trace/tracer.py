@@ -36,15 +36,14 @@ class _Thread:
     mixed: bool = False                   # it has made i386 calls
 
 
-def trace(target: int, engine: Engine, hooks: Hooks, ignored: frozenset[int] = frozenset()) -> None:
-    """Trace a seized thread and all that it makes until the idle hook says that it is over. Signals that are `ignored` do
-    not reach it.
+def trace(engine: Engine, hooks: Hooks, ignored: frozenset[int] = frozenset()) -> None:
+    """Trace the seized threads that the idle hook makes, and all that they make, until it says that it is over. Signals
+    that are `ignored` do not reach them.
 
     SIGCHLD, SIGINT, SIGTERM and SIGHUP must be blocked in the calling thread: they are waited for, so that nothing
     polls. Raises Interrupted for the last three.
     """
     loop = _Loop(hooks, engine, ignored)
-    loop.born(target, target)
     waiting = Waiting(_WAITED, hooks.sources)
     try:
         _go_on(loop, hooks, waiting)
@@ -70,6 +69,10 @@ def _go_on(loop: _Loop, hooks: Hooks, waiting: Waiting) -> None:
             wait = hooks.idle()
             if wait is None:
                 return
+            while hooks.newcomers:
+                newcomer = hooks.newcomers.pop()
+                loop.born(newcomer, newcomer)
+                wait = 0.0
             next_idle = time.monotonic() + wait
         else:
             wait = next_idle - now

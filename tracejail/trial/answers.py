@@ -19,8 +19,9 @@ from tracejail.trace.misses import because as because_of
 from tracejail.trace.misses import misses
 from tracejail.trace.table import LOOKS, OPENS, PERMISSIONS, ROWS
 
+from .listeners import LOG
 from .supply import REMOVED, Refusal, Supply
-from .walk import Place, Walk
+from .walk import Place, Walk, join
 
 
 class Manner(Enum):
@@ -36,6 +37,7 @@ _CHANGES = frozenset(row.name for row in ROWS if row.changes) | {"unlink", "unli
 # mkdir of what the host has is EEXIST there; `mkdir -p` makes each directory of a path in this way.
 _MAKES_DIRECTORY = frozenset(("mkdir", "mkdirat"))
 _MOVES = ("rename", "rmdir", "unlinkat")
+SYSTEM_LOG = "the system log: a log daemon must listen there"
 _NO_WAY_OUT = (-errno.ENETUNREACH, -errno.EHOSTUNREACH)
 
 
@@ -65,6 +67,7 @@ class Answers:
     nowhere: set[_Key] = field(default_factory=set)       # questions that the host answers with no, too
     misses_only: bool = False            # the engine tells of no call that succeeds but of those that use stand-ins
     answered: int = 0
+    serve_log: Callable[[str], bool] = lambda _: False   # bind the log socket at a path of the tree; whether it is new
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """Descriptors that tell of waiting threads, and what answers them."""
@@ -281,6 +284,8 @@ class Answers:
         key = self._asked(record, argument)
         if key in self.nowhere:
             return False
+        if argument.want is Want.SOCKET and argument.spelled == LOG and self._log(record, miss):
+            return True
         found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
         if found.place is Place.ABSENT or (found.place is Place.FAILS and not any(hop.missing for hop in found.hops)):
             if not (create and record.flags == 0 and record.syscall.startswith(("rename", "link"))):
@@ -298,6 +303,23 @@ class Answers:
             self._heard(miss)
             return False
         return self._came_meanwhile(record, argument)
+
+    def _log(self, record: SyscallRecord, miss: Miss) -> bool:
+        """The system log is part of the surroundings, whoever answers: it is served in a proving run too."""
+        argument = miss.argument
+        directory, _, name = LOG.rpartition("/")
+        above = self.supply.resolve(argument.root, argument.base, directory, follow=True)
+        if above.place is not Place.FOUND or any(hop.missing for hop in above.hops):
+            if above.place is not Place.FOUND or self.manner is not Manner.LEARN or self.supply.refusal(above):
+                return False
+            self.supply.bring(above)
+        path = join(above.path, name)
+        if not self.serve_log(path):
+            return False
+        self._note(above, miss.because, MissKind.SOCKET)
+        self._heard(Miss(MissKind.SOCKET, miss.because, argument, miss.flags, miss.process))
+        self.supply.ledger.sockets.setdefault(path, PathNote(path, SYSTEM_LOG, miss.because))
+        return True
 
     def _came_meanwhile(self, record: SyscallRecord, argument: PathArgument) -> bool:
         """It is there by now: brought for another thread between this call's failure and its stop. Once more, but not

@@ -21,6 +21,7 @@ class Ledger:
     sockets: dict[str, PathNote] = field(default_factory=dict)    # of other programs
     missing: dict[str, PathNote] = field(default_factory=dict)    # the host could satisfy it and this run did not
     pending: list[tuple[Miss, Walk]] = field(default_factory=list)  # behind `missing`, to be brought after the run
+    phase: str = "start"                                          # of the run, as trial.phases names it
     lines: dict[str, None] = field(default_factory=dict)          # every miss, as `kind syscall path`, once
 
     def note(
@@ -33,7 +34,7 @@ class Ledger:
             # The name that is to be made may be random; the directory that must be there is not.
             directory = because.spelled.rstrip("/").rpartition("/")[0] or "/"
             because = replace(because, spelled=directory)
-        self.entries[supplied.path] = replace(supplied, origin=origin, because=because, kind=kind, via=via)
+        self.entries[supplied.path] = replace(supplied, origin=origin, because=because, kind=kind, via=via, phase=self.phase)
 
     def line(self, miss: Miss) -> str:
         """Remember a miss; gives its line."""

@@ -19,6 +19,8 @@ class Outcome:
     hint: str = ""
     timed_out: bool = False
     phase: str = "start"
+    ended_in: str = ""                     # the phase in which the target ended
+    earlier: tuple[int, bool] | None = None  # status and `stopped` of the first start, where there was a second
     output: bytes = b""                    # the target's standard output
     errors: bytes = b""                    # and its standard error
     exercise_output: bytes = b""           # of all exercises
@@ -29,6 +31,13 @@ class Outcome:
     groups: set[int] = field(default_factory=set)
     listens: dict[str, None] = field(default_factory=dict)
     processes: int = 0
+    log: bytes = b""                       # what came to the system log
+
+    def begin_again(self) -> None:
+        """Before a second start."""
+        if self.status is not None:
+            self.earlier = (self.status, self.stopped)
+        self.status, self.stopped, self.ended_in = None, False, ""
 
 
 def exit_status(status: int) -> int:
@@ -49,7 +58,9 @@ def ended_words(outcome: Outcome) -> str:
         except ValueError:
             name = f"signal {number}"
         words = f"was killed by {name}"
-    return words + (" after it was told to stop" if outcome.stopped else "")
+    if outcome.stopped:
+        return words + " after it was told to stop"
+    return words + (f" at the {outcome.ended_in}" if outcome.ended_in not in ("", "start") else "")
 
 
 def as_expected(outcome: Outcome, expect: int) -> bool:

@@ -1,66 +1,52 @@
-"""One run: start the target, wait until it is ready, exercise it, stop it, and say how it went.
-
-Long because: the phases of a run share one clock and one state; split, they would pass it around.
-"""
+"""One run: a stage, a target on it that is traced through its phases, and how it went."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import stat
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from time import monotonic
 
 from tracejail.errors import IncompleteError
-from tracejail.jail.enter import Launch, Started, start
+from tracejail.jail.enter import Launch, Stage, Started, set_stage, start
+from tracejail.jail.tree import find
 from tracejail.kernel import ptrace
-from tracejail.kernel.namespaces import network_namespace
-from tracejail.model import SyscallRecord
+from tracejail.kernel.processes import children, inner_id
+from tracejail.model import Step, SyscallRecord
 from tracejail.show import Show
 from tracejail.trace.engine import Answer, Engine, Hooks
 from tracejail.trace.tracer import trace
 
 from .answers import Answers
-from .outcome import Outcome, exit_status
-from .ready import is_ready, time_run
+from .exercise import Exercise, end_left_behind
+from .listeners import Listeners
+from .outcome import Outcome, as_expected
+from .output import MOST, contents, output_file
+from .phases import Drive, TimedOut, Waits, phases, signal_of
+from .quiet import Quiet
+from .sockets import open_sockets
 
-_QUIET = 0.01          # seconds in which no thread ran, for a target that listens and has exercises to come
-_QUIET_ALONE = 0.6     # seconds without news, without exercises: then quiet is the end of the learning
-_SETTLE = 0.008        # seconds in which no thread ran, after an exercise
-_RESTLESS = 0.15       # seconds without news that will do for a target that never rests, as one that polls
 _STATUS = 0.2          # seconds between two status lines
 _LOOK = 0.002          # seconds between two looks while something is waited for
-_GRACE = 10.0          # seconds from the stop signal to SIGKILL
-_LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
-_MOST_OUTPUT = 64 << 20  # bytes
 _SETS_USER = ("setuid", "setreuid", "setresuid", "setfsuid")
 _SETS_GROUP = ("setgid", "setregid", "setresgid", "setfsgid")
 _CHOWNS = {"chown": 1, "lchown": 1, "fchown": 1, "fchownat": 2}
 BLOCKED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-@dataclass(frozen=True, slots=True)
-class Drive:
-    """How a target is driven while it runs."""
-
-    exercises: tuple[str, ...] = ()
-    ready: str = ""
-    reload: int = 0
-    stop: int = signal.SIGTERM
-    timeout: float = 60.0
-    label: str = ""           # of the status line: "round 1"
-
-
-def run(launch: Launch, drive: Drive, engine: Engine, answers: Answers, show: Show) -> Outcome:
-    """Run the target once and return when its last process has ended.
+def run(
+    stage: Stage, launch: Launch, step: Callable[[Step], Launch], drive: Drive, engine: Engine, answers: Answers, show: Show
+) -> Outcome:
+    """Run the target through its phases and return when its last process has ended. `step` says how a step is launched.
 
     Raises KernelLacksError, InputOutputError (a tree that is full, a source that changes), Interrupted.
     Whatever happens, no process of the target is left.
     """
     with _signals_blocked():
-        return _Run(launch, drive, engine, answers, show).go()
+        return Run(stage, launch, step, drive, engine, answers, show).go()
 
 
 @contextlib.contextmanager
@@ -72,61 +58,68 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Run:
-    def __init__(self, launch: Launch, drive: Drive, engine: Engine, answers: Answers, show: Show) -> None:
-        self.launch, self.drive, self.engine, self.answers, self.show = launch, drive, engine, answers, show
+class Run:
+    """What the hooks of the tracer and the phases have in common: the target's processes and what they did."""
+
+    def __init__(
+        self, stage: Stage, launch: Launch, step: Callable[[Step], Launch], drive: Drive, engine: Engine, answers: Answers,
+        show: Show,
+    ) -> None:
+        self.stage, self.launch, self.step, self.drive = stage, launch, step, drive
+        self.engine, self.answers, self.show = engine, answers, show
         self.outcome = Outcome()
+        self.listeners = Listeners(answers.supply.tree)
+        answers.serve_log = self.listeners.serve_log
+        self.quiet = Quiet()
+        self.init = 0
         self.started: Started | None = None
+        self.steps: dict[int, Started] = {}
+        self.step_ended: dict[int, int] = {}
+        self.newcomers: list[int] = []
         self.processes: set[int] = set()
-        self.over = False
-        self.began = self.last_stop = monotonic()
-        self.last_news = self.last_run = self.began
-        self.news: tuple[object, ...] = ()
-        self.time_run: int | None = None
-        self.next_look = self.next_status = 0.0
         self.ever = 0                # processes that there were
-        self.listening = False
-        self.queue = list(drive.exercises)
-        self.reloaded = not drive.reload
-        self.exercise = 0            # its process id, while there is one
-        self.command = ""
-        self.exercise_file = -1
-        self.deadline = 0.0          # of the present phase: SIGKILL then
+        self.began = self.last_stop = monotonic()
         self.main_ended = 0.0
-        self.next_question = 0.0
+        self.listening = False
+        self.exercise: Exercise | None = None
+        self.sessions: list[int] = []    # of the exercises that there were
+        self.script: Waits | None = None
+        self.next_status = 0.0
         self.shown = 0
         self.files = (-1, -1)
 
     def go(self) -> Outcome:
-        launch = self.launch
-        if not launch.terminal:
-            self.files = (_output_file("stdout"), _output_file("stderr"))
-            launch = _with_standard(launch, (launch.standard[0], *self.files))
+        """From the empty stage to the end."""
+        if not self.launch.terminal:
+            self.files = (output_file("stdout"), output_file("stderr"))
+            self.launch = replace(self.launch, standard=(self.launch.standard[0], *self.files))
         try:
-            self.started = start(launch)
-            ptrace.seize(self.started.target)
-            self.started.go()
+            self.init = set_stage(self.stage)
+            self.listeners.open(self.init, self.stage.private_network)
+            self.script = phases(self)
             hooks = Hooks(
                 enter=self.enter, finish=self.finish, used=self.used, event=self.event, started=self.born,
-                ended=self.ended, idle=self.idle, sources=self.answers.sources(),
+                ended=self.ended, idle=self.idle, newcomers=self.newcomers,
+                sources={**self.answers.sources(), **self.listeners.sources()},
             )
             # There is no shell that would continue a target which the terminal has stopped.
-            trace(self.started.target, self.engine, hooks, frozenset({signal.SIGTSTP}) if launch.terminal else frozenset())
-            failure = self.started.failure()
-            if failure:
-                self.outcome.failure = self.outcome.failure or failure
+            trace(self.engine, hooks, frozenset({signal.SIGTSTP}) if self.launch.terminal else frozenset())
+            self.listeners.drain()
         finally:
             self._end_all()
-            if launch.terminal:
-                _take_terminal_back(launch.standard[0])
+            if self.launch.terminal:
+                _take_terminal_back(self.launch.standard[0])
             if self.files[0] >= 0:
                 self._read_output()
+            self.outcome.log = self.listeners.log
+            self.listeners.close()
         return self.outcome
 
     # --- hooks -----------------------------------------------------------------------------------------------
 
     def enter(self, record: SyscallRecord) -> bool:
-        self._seen(record)
+        """Of the tracer: a call begins."""
+        self.last_stop = monotonic()
         if record.syscall == "bind":
             self._listens(record)
         which = _CHOWNS.get(record.syscall)
@@ -136,20 +129,24 @@ class _Run:
         return self.answers.enter(record)
 
     def finish(self, record: SyscallRecord) -> Answer:
+        """Of the tracer: a call has failed, or its result is wanted."""
         self.last_stop = monotonic()
         return self.answers.finish(record)
 
     def used(self, record: SyscallRecord) -> Answer:
+        """Of the tracer: a call may have used a stand-in."""
         self.last_stop = monotonic()
         return self.answers.used(record)
 
     def born(self, process: int) -> None:
+        """Of the tracer: a process of the target is there."""
         if process not in self.processes:
             self.processes.add(process)
             self.ever += 1
 
     def event(self, record: SyscallRecord) -> None:
-        self._seen(record)
+        """Of the tracer: a call without a path."""
+        self.last_stop = monotonic()
         name = record.syscall
         if name == "listen":
             self.listening = True
@@ -173,9 +170,6 @@ class _Run:
         elif name in ("unshare", "setns"):
             self.answers.known.clear()
 
-    def _seen(self, record: SyscallRecord) -> None:
-        self.last_stop = monotonic()
-
     def _ids(self, known: set[int], word: int) -> None:
         number = word & 0xFFFFFFFF
         if number != 0xFFFFFFFF:  # -1: leave as it is
@@ -195,218 +189,167 @@ class _Run:
             self.listening = True
 
     def ended(self, process: int, status: int) -> None:
+        """Of the tracer: a process has ended, of the target or another child of ours."""
         self.processes.discard(process)
         self.answers.forget_user(process)  # its id may come again
-        if self.started is None:
-            return
-        if process == self.started.target:
+        if self.started is not None and process == self.started.target:
             self.outcome.status = status
+            self.outcome.ended_in = self.outcome.phase
             self.main_ended = monotonic()
-        elif process == self.started.init:
-            self.over = True
-        elif process == self.exercise:
-            self._exercise_ended(status)
-
-    # --- the phases ------------------------------------------------------------------------------------------
+            self.outcome.failure = self.outcome.failure or self.started.failure()
+        elif process in self.steps:
+            self.step_ended[process] = status
+            failure = self.steps.pop(process).failure()
+            if failure:
+                self.outcome.notes[failure] = None
+        elif self.exercise is not None and process == self.exercise.process:
+            self.exercise.status = status
+        elif process == self.init:
+            self.init = 0
 
     def idle(self) -> float | None:
-        """Between two stops: does what the clock and the phase ask for."""
-        if self.over:
-            return None
+        """Of the tracer, between two stops: does what the clock and the phase ask for; None when all is over."""
         now = monotonic()
-        self._listen_for_news(now)
+        ledger = self.answers.supply.ledger
+        # What is asked for again and again is no news: the target is quiet all the same.
+        self.quiet.hear((len(self.answers.known), len(ledger.lines), len(ledger.entries), self.ever, self.outcome.phase))
         self._follow_output(now)
-        outcome = self.outcome
+        assert self.script is not None
         late = now - self.began > self.drive.timeout and not self.launch.terminal
-        if outcome.phase != "stop" and late:
-            self._time_out()
-        match outcome.phase:
-            case "start":
-                self._start(now)
-            case "exercise":
-                self._settle(now)
-            case "stop":
-                self._stopping(now)
+        try:
+            if late and not self.outcome.timed_out and not self.outcome.phase.endswith("stop"):
+                self.script.throw(TimedOut())
+            else:
+                next(self.script)
+        except StopIteration:
+            return None
         return _LOOK if now - self.last_stop < 1 else 0.1
 
-    def _listen_for_news(self, now: float) -> None:
-        """What is asked for again and again, as a clock's time zone, is no news: the target is quiet all the same."""
-        ledger = self.answers.supply.ledger
-        news = (len(self.answers.known), len(ledger.lines), len(ledger.entries), self.ever, self.outcome.phase)
-        if news != self.news:
-            self.news, self.last_news, self.last_run = news, now, now
+    # --- for the phases --------------------------------------------------------------------------------------
 
-    def _quiet(self, now: float, seconds: float) -> bool:
-        """Whether no thread of the target ran for so long; or nothing new came for a while, and none runs now."""
-        if now < self.next_look:
-            return False
-        time = time_run(self.processes)
-        self.next_look = now + 10 * (monotonic() - now)  # a thousand threads take a while to look at
-        if time is None or time != self.time_run:
-            self.time_run, self.last_run = time, now
-        rested, silent = now - self.last_run, now - self.last_news
-        return time is not None and silent >= seconds and (rested >= seconds or silent >= _RESTLESS)
+    def enter_phase(self, phase: str) -> None:
+        """What is seen from now on belongs to this phase."""
+        self.outcome.phase = self.answers.supply.ledger.phase = phase
 
-    def _start(self, now: float) -> None:
-        outcome, drive = self.outcome, self.drive
-        if self.main_ended and not self.listening and now - self.main_ended > _LEFT_BEHIND:
-            outcome.notes["left processes behind that do not listen; they were stopped"] = None
-            self._stop()
-            return
-        if not drive.ready and not self.listening:
-            return
-        quiet = _QUIET if drive.exercises else _QUIET_ALONE
-        if drive.ready:
-            if now < self.next_question:
-                return
-            self.next_question = now + 0.1
-            assert self.started is not None
-            if not is_ready(drive.ready, self.started.init, self.launch.private_network):
-                return
-        elif not self._quiet(now, quiet):
-            return
-        if drive.exercises or drive.ready or drive.reload:
-            outcome.phase = "exercise"
-            self._next()
-        else:
-            self._stop()
+    def begin(self, phase: str) -> None:
+        """Before a start."""
+        self.enter_phase(phase)
+        self.began, self.main_ended, self.listening = monotonic(), 0.0, False
+        self.listeners.forget_ready()
 
-    def _settle(self, now: float) -> None:
-        if self.exercise or not self._quiet(now, _SETTLE):
-            return
-        if self.queue:
-            self._next()
-        elif not self.reloaded:
-            self.reloaded = True
-            self.queue = list(self.drive.exercises)
-            for process in self._roots():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, self.drive.reload)
-            self.last_news = now + 0.3
-        else:
-            self._stop()
+    def fail(self, reason: str, hint: str) -> None:
+        """The run is not as expected; the first reason stays."""
+        if not self.outcome.failure:
+            where = "" if self.outcome.phase in ("start", "exercise", "reload") else f"{self.outcome.phase}: "
+            self.outcome.failure, self.outcome.hint = where + reason, hint
 
-    def _next(self) -> None:
-        if not self.queue:
-            return
-        self.command = self.queue.pop(0)
-        assert self.started is not None
-        self.exercise_file = _output_file("exercise")
-        environment = dict(os.environ)
-        environment["TRACEJAIL_ROOT"] = f"/proc/{self.started.init}/root"
-        place = network_namespace(self.started.init) if self.launch.private_network else contextlib.nullcontext()
-        with place:
-            # Not by fork(2), which copies the page tables of all that this process holds.
-            self.exercise = os.posix_spawn(
-                "/bin/sh",
-                ["sh", "-c", self.command],
-                environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, self.exercise_file, 1),
-                    (os.POSIX_SPAWN_DUP2, self.exercise_file, 2),
-                ],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
-            )
+    def as_expected(self) -> bool:
+        """Whether it went well so far."""
+        return as_expected(self.outcome, self.drive.expect)
 
-    def _exercise_ended(self, status: int) -> None:
-        self.exercise = 0
-        text = _contents(self.exercise_file)
-        os.close(self.exercise_file)
-        self.exercise_file = -1
+    def start_target(self) -> Waits:
+        """Start it."""
+        environment = self.launch.environment
+        if self.drive.exercises or self.drive.service.unit:
+            environment = {**environment, "NOTIFY_SOCKET": self.listeners.manager}
+        with open_sockets(self.drive.service.sockets, self.init, self.stage.private_network, self.answers.supply.tree) as given:
+            launch = replace(self.launch, environment=environment, sockets=given)
+            self.started = yield from self._start(launch)
+        self.listening = self.listening or bool(given)
+
+    def start_step(self, step: Step) -> Generator[None, None, int]:
+        """Start a step; gives its process id."""
+        main = next(iter(self.main()), 0)
+        launch = self.step(step)
+        words = tuple(word.replace("$MAINPID", str(inner_id(main))) if main else word for word in launch.argv)
+        started = yield from self._start(replace(launch, argv=words, standard=self.launch.standard))
+        self.steps[started.target] = started
+        return started.target
+
+    def _start(self, launch: Launch) -> Generator[None, None, Started]:
+        started = start(launch, self.init)
+        ptrace.seize(started.target)
+        self.newcomers.append(started.target)
+        while started.target not in self.processes:  # from then on nothing that it does is lost
+            yield
+        started.go()
+        return started
+
+    def begin_exercise(self, command: str) -> Exercise:
+        """Start a shell command of the host's."""
+        self.exercise = Exercise(command, self.init, self.stage.private_network, self.outcome.phase)
+        self.sessions.append(self.exercise.process)
+        return self.exercise
+
+    def end_exercise(self) -> bytes:
+        """What it said, after its end or to make one."""
+        assert self.exercise is not None
+        text = self.exercise.end()
+        self.exercise = None
         self.outcome.exercise_output += text
-        self.last_news = monotonic()
-        if status != 0:
-            self.outcome.failure = f"the exercise ended with status {exit_status(status)}: {self.command}"
-            self.outcome.failed_output = text
-            self.queue = []
-            self.reloaded = True
+        return text
 
-    def _stop(self) -> None:
-        self.outcome.phase = "stop"
-        self.next_question = 0.0
-        self.deadline = monotonic() + _GRACE
-        self.outcome.stopped = self.outcome.status is None
-        self._signal(self.drive.stop)
-
-    def _signal(self, number: int) -> None:
-        for process in self._roots():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, number)
-                os.kill(process, signal.SIGCONT)
-
-    def _stopping(self, now: float) -> None:
-        if now > self.deadline:
-            if self.outcome.status is None and not self.outcome.timed_out:
-                name = signal.Signals(self.drive.stop).name
-                self.outcome.notes[f"did not end within {_GRACE:.0f} s of {name} and was killed"] = None
-            self._kill_all()
-        elif self.main_ended and now > self.next_question and now - self.main_ended > _SETTLE:
-            self.next_question = now + _LEFT_BEHIND
-            self._signal(self.drive.stop)  # what the target left behind
-
-    def _time_out(self) -> None:
-        outcome = self.outcome
-        outcome.timed_out = True
-        waited = {
-            "start": "it was never ready" if self.drive.ready or self.drive.exercises else "it did not end",
-            "exercise": "its exercise did not end",
-        }.get(outcome.phase, "it did not end")
-        seen = f"it listens on {', '.join(outcome.listens)}" if outcome.listens else "it has not called listen(2)"
-        outcome.failure = outcome.failure or f"time-out after {self.drive.timeout:g} s: {waited}; {seen}"
-        outcome.hint = "a longer --timeout, or say with --ready how a start can be seen"
-        if self.exercise:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.exercise, signal.SIGKILL)
-            outcome.failed_output = _contents(self.exercise_file)
-        self._stop()
-        self.deadline = monotonic() + 2
-
-    def _roots(self) -> list[int]:
-        """The target while it lives, else the processes that it left to the init (children of it, proc(5))."""
-        assert self.started is not None
+    def main(self) -> list[int]:
+        """The target while it lives, else the process that its pid file names, else those that it left to the init."""
+        if self.started is None:
+            return []
         if self.outcome.status is None:
             return [self.started.target]
-        init = self.started.init
-        try:
-            with open(f"/proc/{init}/task/{init}/children", encoding="ascii") as stream:
-                return [int(word) for word in stream.read().split()]
-        except OSError:
-            return []
+        left = self.processes & set(children(self.init))
+        named = self._named_by_pid_file() if self.drive.service.pid_file else None
+        return [process for process in self.processes if inner_id(process) == named] or sorted(left)
+
+    def _named_by_pid_file(self) -> int | None:
+        with contextlib.suppress(OSError, ValueError):
+            found = find(self.answers.supply.tree, self.drive.service.pid_file)
+            try:
+                if stat.S_ISREG(os.fstat(found).st_mode):
+                    with open(f"/proc/self/fd/{found}", encoding="ascii") as stream:
+                        return int(stream.read(32).split()[0])
+            finally:
+                os.close(found)
+        return None
+
+    def kill(self, process: int, number: int) -> None:
+        """Send a signal to a process of the target."""
+        if process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def signal(self, name: str) -> None:
+        """Tell the target to end, and what it left to the init; stopped ones too."""
+        number = signal_of(name)
+        for process in self.main() if self.outcome.status is None else sorted(self.processes & set(children(self.init))):
+            self.kill(process, number)
+            self.kill(process, signal.SIGCONT)
+
+    def kill_all(self) -> None:
+        """SIGKILL for all of its processes."""
+        for process in sorted(self.processes):
+            self.kill(process, signal.SIGKILL)
 
     # --- the end ---------------------------------------------------------------------------------------------
 
-    def _kill_all(self) -> None:
-        assert self.started is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.started.init, signal.SIGKILL)  # the pid namespace goes with its first process
-
     def _end_all(self) -> None:
         if self.exercise:
+            self.outcome.exercise_output += self.exercise.end()
+        end_left_behind(self.sessions)
+        if self.init:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.exercise, signal.SIGKILL)
-        if self.started is not None and not self.over:
-            self._kill_all()
-            limit = monotonic() + 10
-            while not self.over and monotonic() < limit:
-                try:
-                    stop = ptrace.wait_stop(block=False)
-                except ChildProcessError:
-                    break
-                if stop is None:
-                    signal.sigtimedwait({signal.SIGCHLD}, 0.05)
-                elif stop.kind is ptrace.StopKind.ENDED:
-                    self.ended(stop.thread, stop.status)
-                else:
-                    with contextlib.suppress(ptrace.ThreadGone, OSError):
-                        ptrace.resume(stop.thread)
-        if self.exercise:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.exercise, 0)
-        if self.started is not None:
-            self.started.channel.close()
+                os.kill(self.init, signal.SIGKILL)  # the pid namespace goes with its first process
+        limit = monotonic() + 10
+        while (self.init or self.processes) and monotonic() < limit:
+            try:
+                stop = ptrace.wait_stop(block=False)
+            except ChildProcessError:
+                break
+            if stop is None:
+                signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+            elif stop.kind is ptrace.StopKind.ENDED:
+                self.ended(stop.thread, stop.status)
+            else:
+                with contextlib.suppress(ptrace.ThreadGone, OSError):
+                    ptrace.resume(stop.thread)
 
     def _follow_output(self, now: float) -> None:
         self.outcome.processes = max(self.outcome.processes, len(self.processes))
@@ -414,8 +357,8 @@ class _Run:
             return  # a status line would be written over what the user and the target say to each other
         if self.files[0] >= 0:
             sizes = [os.fstat(fd).st_size for fd in self.files]
-            if sum(sizes) > _MOST_OUTPUT:
-                limit = f"{_MOST_OUTPUT >> 20} MiB"
+            if sum(sizes) > MOST:
+                limit = f"{MOST >> 20} MiB"
                 raise IncompleteError(f"the target wrote more than {limit} to its output", "send its output to a file")
             if sizes[0] > self.shown:
                 self.show.output(os.pread(self.files[0], sizes[0] - self.shown, self.shown))
@@ -426,17 +369,18 @@ class _Run:
 
     def _say_status(self) -> None:
         ledger = self.answers.supply.ledger
-        phase = {"start": "waits until it is ready" if self.drive.exercises else "runs"}.get(
-            self.outcome.phase, self.outcome.phase
-        )
+        phase = self.outcome.phase
+        if phase.endswith("start"):
+            waits = self.drive.exercises or self.drive.ready
+            phase = f"{phase}, waits until it is ready" if waits else f"{phase}, runs"
         size = sum(entry.size for entry in ledger.entries.values())
         self.show.status(
-            f"{self.drive.label}: {len(self.processes)} processes, {self.answers.answered} misses answered, "
-            f"{len(ledger.entries)} entries, {size / 1e6:.1f} MB, {phase}"
+            f"{self.drive.label}: {phase}: {len(self.processes)} processes, {self.answers.answered} misses answered, "
+            f"{len(ledger.entries)} entries, {size / 1e6:.1f} MB"
         )
 
     def _read_output(self) -> None:
-        self.outcome.output, self.outcome.errors = _contents(self.files[0]), _contents(self.files[1])
+        self.outcome.output, self.outcome.errors = contents(self.files[0]), contents(self.files[1])
         if len(self.outcome.output) > self.shown:
             self.show.output(self.outcome.output[self.shown :])
         for fd in self.files:
@@ -449,18 +393,3 @@ def _take_terminal_back(terminal: int) -> None:
     with contextlib.suppress(OSError):
         os.tcsetpgrp(terminal, os.getpgrp())
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _with_standard(launch: Launch, standard: tuple[int, int, int]) -> Launch:
-    return replace(launch, standard=standard)
-
-
-def _output_file(name: str) -> int:
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    os.fchmod(fd, 0o666)  # a target that has dropped its user id may open it again
-    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
-    return fd
-
-
-def _contents(fd: int) -> bytes:
-    return os.pread(fd, _MOST_OUTPUT, 0)

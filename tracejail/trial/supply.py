@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
-from tracejail.model import Because, Content, Entry, EntryType, JailPath, MissKind, Origin
+from tracejail.model import Because, Content, Entry, EntryType, JailPath, MadeDirectory, MissKind, Origin
 from tracejail.resolve.elf import program_interpreter
 from tracejail.resolve.host import HostNode, HostRoot, inspect, names, open_source, read_start, xattrs
 from tracejail.resolve.policy import DEVICES, judge
@@ -450,6 +450,24 @@ class Supply:
                 number = (device.major, device.minor)
                 kind = EntryType.CHARACTER
                 self._base_entry(Entry(path, kind, device.mode, 0, 0, Origin.BASE, device=number))
+
+    def service_directory(self, made: MadeDirectory) -> None:
+        """A directory that the service manager makes before each start, and what is above it. Raises InputOutputError."""
+        above = made.path.rpartition("/")[0] or "/"
+        found = self.resolve("/", "/", above, follow=True)
+        if found.place is Place.FOUND:
+            self.bring(found)
+            self.note(found, Origin.SERVICE, None, None)
+        else:
+            self.service_directory(MadeDirectory(JailPath(above)))
+        path = JailPath(join(self.resolve("/", "/", above, follow=True).path, made.path.rpartition("/")[2]))
+        attributes = Attributes(made.mode, made.uid, made.gid)
+        entry = Entry(path, EntryType.DIRECTORY, made.mode, made.uid, made.gid, Origin.SERVICE)
+        if path in self.supplied:
+            jail_tree.set_directory(self.tree, path, attributes)
+            self.supplied[path] = replace(self.supplied[path], mode=made.mode, uid=made.uid, gid=made.gid)
+            self.ledger.entries.pop(path, None)
+        self._base_entry(entry)
 
     def _base_entry(self, entry: Entry) -> None:
         self.ledger.entries[entry.path] = entry

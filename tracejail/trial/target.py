@@ -153,6 +153,8 @@ def place(supply: Supply, program: str, options: TrialOptions) -> None:
     _put(supply, program, Origin.ARGV)
     while supply.interpreters(supply.resolve("/", "/", program, True).path, "/", "/", None, bring=True):
         pass
+    for made in options.service.directories:
+        supply.service_directory(made)
     if options.directory != "/":
         _put(supply, options.directory, Origin.ARGV)
     for mount in sorted(supply.rules.mounts):
