@@ -215,7 +215,7 @@ def _prove(
                 continue
             if keep is not Keep.USED and options.accounts != "all":
                 work.notes[f"with fewer accounts it ended otherwise: the jail has {keep.value}"] = None
-            return replace(manifest, clean=True), proof, "", ""
+            return replace(manifest, clean=True, written=proof.written), proof, "", ""
         if not widest and not manifest.accounts.everything:
             # An account that is not found shows as a look-up elsewhere, or as an early end: try more of them first.
             keep = Keep.NAMED if keep is Keep.USED else Keep.ALL

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from tracejail.errors import UsageError
 from tracejail.jail.copy import copy_tree
 from tracejail.jail.enter import Launch, Stage
-from tracejail.model import Manifest, Step, TrialOptions
+from tracejail.model import Manifest, Step, TrialOptions, Written
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.show import Show
 from tracejail.trace.engine import Engine
@@ -32,6 +32,7 @@ from tracejail.trial.target import (
     rules_of,
     scratch_tree,
 )
+from tracejail.trial.written import written
 
 # Mounts in the order in which they are tried where a run ends badly without them: the least that shows comes first.
 ESCALATION = ("proc", "devpts", "sys")
@@ -160,6 +161,7 @@ def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers,
 class Proof:
     outcome: Outcome
     ledger: Ledger
+    written: tuple[Written, ...] = ()
 
 
 def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False) -> Proof:
@@ -180,4 +182,4 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
         work.notes.update(outcome.notes)
         if bring:
             answers.bring_pending()
-        return Proof(outcome, supply.ledger)
+        return Proof(outcome, supply.ledger, written(lower, tree.fd))

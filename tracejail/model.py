@@ -177,6 +177,31 @@ class PathNote:
     because: Because
 
 
+class Use(Enum):
+    """What a place that a program writes to is for, by where it lies."""
+
+    STATE = "state"
+    LOG = "log"
+    RUN = "run"
+    TEMPORARY = "tmp"
+    SPOOL = "spool"
+    CACHE = "cache"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A place of the jail that the program writes to: a directory in which names come and go, or a file whose bytes change.
+    All else in a jail may be read-only."""
+
+    path: JailPath
+    type: EntryType
+    mode: int
+    uid: int
+    gid: int
+    use: Use
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A command that runs in the trial beside the target, to its end; as ExecStartPre= of systemd.service(5)."""
@@ -264,6 +289,7 @@ class Manifest:
     mounts: tuple[Mount, ...] = ()
     sockets: tuple[PathNote, ...] = ()       # AF_UNIX sockets of others, to be bound into the jail
     listens: tuple[str, ...] = ()            # what the target itself listens on
+    written: tuple[Written, ...] = ()        # sorted by path
     absent: tuple[PathNote, ...] = ()
     denied: tuple[PathNote, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracejail.errors import UsageError
-from tracejail.model import Because, Entry, Manifest, Origin
+from tracejail.model import Because, Entry, EntryType, Manifest, Origin
 
 _MOST_HOPS = 64
 
@@ -27,6 +27,10 @@ def why(manifest: Manifest, path: str) -> list[str]:
         if below:
             more = f" and {len(below) - 1} more" if len(below) > 1 else ""
             lines.append(f"{below[0]}{more}: in it")
+    for place in manifest.written:
+        if place.path == path:
+            what = "names in it come and go" if place.type is EntryType.DIRECTORY else "its bytes change"
+            lines.append(f"{path}: written to ({place.use.value}): {what}")
     if first.package:
         lines.append(f"{path}: of package {first.package} {first.version}".rstrip())
     return lines

@@ -8,7 +8,7 @@ from collections import Counter
 
 from tabulate import tabulate
 
-from tracejail.model import EntryType, LearnResult, Manifest, PathNote
+from tracejail.model import EntryType, LearnResult, Manifest, PathNote, Use
 
 from .escape import escape, escape_text
 
@@ -78,6 +78,23 @@ def _notes(title: str, notes: tuple[PathNote, ...], reasons: bool) -> list[str]:
     return lines
 
 
+def _written(manifest: Manifest) -> list[str]:
+    """Where it writes, and what of the host's lies there: a data base, a spool."""
+    if not manifest.written:
+        return []
+    lines = ["writes to (all else may be read-only):"]
+    for place in manifest.written[:_MOST_NOTES]:
+        line = f"  {escape(place.path)}{'/' if place.type is EntryType.DIRECTORY and place.path != '/' else ''}"
+        beneath = [e for e in manifest.entries if e.type is EntryType.FILE and e.path.startswith(place.path.rstrip("/") + "/")]
+        what = [] if place.use is Use.OTHER else [place.use.value]
+        if beneath and place.use is not Use.OTHER:
+            what.append(f"{len(beneath)} of the host's files came along, {human(sum(e.size for e in beneath))}")
+        lines.append(line + (f" ({', '.join(what)})" if what else ""))
+    if len(manifest.written) > _MOST_NOTES:
+        lines.append(f"  and {len(manifest.written) - _MOST_NOTES} more: see the manifest")
+    return lines
+
+
 def _rounds(result: LearnResult) -> str:
     return "1 round" if result.rounds == 1 else f"{result.rounds} rounds"
 
@@ -101,6 +118,8 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
     lines += _notes("still missing:", result.missing, True)
     lines += _notes("DENIED by the policy (--allow PATH lets it in):", manifest.denied, True)
     lines += _notes("sockets of other programs, to be bound into the jail:", manifest.sockets, False)
+    if learned:
+        lines += _written(manifest)
     for note in result.notes:
         lines.append(f"note: {escape(note)}")
     for warning in manifest.warnings:

@@ -195,7 +195,9 @@ def bind_socket(tree: Tree, path: str, unbound: socket.socket) -> None:
     directory, _, name = path.rpartition("/")
     parent = openat2(tree.fd, directory.lstrip("/") or ".", os.O_PATH | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
     try:
+        before = os.stat(f"/proc/self/fd/{parent}").st_mtime_ns
         unbound.bind(f"/proc/self/fd/{parent}/{name}")
+        os.utime(f"/proc/self/fd/{parent}", ns=(before, before))  # it is not the target who writes there
         fd = openat2(parent, name, O_PATH_NOFOLLOW, 0, _STRAIGHT)
         try:
             os.chmod(f"/proc/self/fd/{fd}", 0o666)

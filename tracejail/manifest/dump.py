@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from tracejail.errors import InputOutputError
-from tracejail.model import Entry, Manifest
+from tracejail.model import Manifest
 
 FORMAT = 1
 
@@ -63,7 +63,7 @@ def plain(value: object) -> object:
         for name, default, item in zip(row.names, row.defaults, row.values(value), strict=True)
         if item != default
     }
-    if kind is Entry:
+    if "mode" in shown:
         shown["mode"] = f"{shown['mode']:04o}"
     return shown
 

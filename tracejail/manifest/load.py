@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, TextIO
 
 from tracejail.errors import InputOutputError, ManifestError
-from tracejail.model import Content, Entry, EntryType, Manifest
+from tracejail.model import Content, Entry, EntryType, MadeDirectory, Manifest, Written
 
 from .dump import FORMAT
 from .stream import Reader
@@ -132,7 +132,7 @@ def _makers(noun: Any, quick: bool = False) -> dict[str, Maker]:
     """The fields of a dataclass. `quick` ones are for text in which no odd character is, make the same of what is
     right, and raise anything of what is wrong."""
     makers = {name: _maker(hint, quick) for name, hint in typing.get_type_hints(noun).items()}
-    if noun is Entry:
+    if "mode" in makers:
         makers["mode"] = functools.cache(_mode) if quick else _mode
     return makers
 
@@ -251,6 +251,12 @@ def _check(manifest: Manifest) -> None:
         first = known.get(entry.hard_link) if entry.hard_link else None
         if entry.hard_link and (first is None or first.type is not EntryType.FILE or first.hard_link):
             raise _Wrong(f"{entry.path}: a hard link to what is no file of the manifest")
+    places: tuple[Written | MadeDirectory, ...] = (*manifest.written, *manifest.command.service.directories)
+    for place in places:
+        if place.path != "/" and not _is_normal(place.path):
+            raise _Wrong(f"{place.path!r}: not a normal absolute path")
+        if not 0 <= place.mode <= 0o7777 or not (0 <= place.uid <= _MOST_ID and 0 <= place.gid <= _MOST_ID):
+            raise _Wrong(f"{place.path}: no such mode or owner can be")
     for mount in manifest.mounts:
         if _MOUNTS.get(mount.type) != mount.path:
             raise _Wrong(f"mount of {mount.type} on {mount.path}: not one that a jail may ask for")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tracejail.errors import ManifestError
-from tracejail.model import Accounts, Content, Entry, EntryType, JailPath, Manifest, PathNote
+from tracejail.model import Accounts, Content, Entry, EntryType, JailPath, Manifest, PathNote, Written
 
 
 def merge(first: Manifest, second: Manifest) -> Manifest:
@@ -33,6 +33,7 @@ def merge(first: Manifest, second: Manifest) -> Manifest:
         mounts=tuple(sorted({*first.mounts, *second.mounts}, key=lambda mount: mount.path)),
         sockets=_notes(first.sockets, second.sockets),
         listens=tuple(sorted({*first.listens, *second.listens})),
+        written=_written(first.written, second.written),
         absent=_notes(first.absent, second.absent),
         denied=_notes(first.denied, second.denied),
         warnings=tuple(sorted(warnings)),
@@ -71,6 +72,11 @@ def _accounts(first: Accounts, second: Accounts) -> Accounts:
         tuple(sorted({*first.users, *second.users})),
         tuple(sorted({*first.groups, *second.groups})),
     )
+
+
+def _written(first: tuple[Written, ...], second: tuple[Written, ...]) -> tuple[Written, ...]:
+    places = {place.path: place for place in (*second, *first)}
+    return tuple(places[path] for path in sorted(places))
 
 
 def _notes(first: tuple[PathNote, ...], second: tuple[PathNote, ...]) -> tuple[PathNote, ...]:
