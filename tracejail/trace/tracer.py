@@ -34,6 +34,7 @@ class _Thread:
     process: int                          # thread group id; 0 while not asked for
     pending: SyscallRecord | None = None  # the call whose exit is waited for
     mixed: bool = False                   # it has made i386 calls
+    announced: bool = False               # its maker's event, which may come after its own first stop, has come
 
 
 def trace(engine: Engine, hooks: Hooks, ignored: frozenset[int] = frozenset()) -> None:
@@ -72,6 +73,7 @@ def _go_on(loop: _Loop, hooks: Hooks, waiting: Waiting) -> None:
             while hooks.newcomers:
                 newcomer = hooks.newcomers.pop()
                 loop.born(newcomer, newcomer)
+                loop.threads[newcomer].announced = True
                 wait = 0.0
             next_idle = time.monotonic() + wait
         else:
@@ -112,6 +114,7 @@ class _Loop:
         }
         self.threads: dict[int, _Thread] = {}
         self.programs: dict[int, str] = {}
+        self.short_lived: set[int] = set()   # threads that have ended and are still to be announced
         self.rerooted = False      # a process has, or may have, another root directory than /
 
     def born(self, thread_id: int, process: int) -> None:
@@ -124,6 +127,13 @@ class _Loop:
                 self._process(thread_id, self.threads[thread_id])
             if self.threads[thread_id].process == thread_id:
                 self.hooks.started(thread_id)
+
+    def _announced(self, thread_id: int) -> None:
+        if thread_id in self.short_lived:
+            self.short_lived.discard(thread_id)  # it has come and gone before its maker could tell of it
+            return
+        self.born(thread_id, 0)
+        self.threads[thread_id].announced = True
 
     def forget(self) -> None:
         """At the end: nothing of this run stays in the kernel."""
@@ -154,7 +164,7 @@ class _Loop:
                         delivered = 0 if stop.signal in self.ignored else stop.signal
                         ptrace.resume(stop.thread, delivered, to_exit=self._to_exit(thread))
                 case StopKind.CHILD:
-                    self.born(stop.message, 0)
+                    self._announced(stop.message)
                     ptrace.resume(stop.thread, to_exit=self._to_exit(thread))
                 case StopKind.EXEC:
                     self._exec(stop, thread)
@@ -254,6 +264,8 @@ class _Loop:
         if stop.message != stop.thread:
             former = self.threads.pop(stop.message, None)
             thread.pending = former.pending if former else None
+            if former is not None and not former.announced:
+                self.short_lived.add(stop.message)
             if self.session:
                 self.session.renumbered(stop.message, stop.thread)
         thread.process = stop.thread
@@ -263,6 +275,8 @@ class _Loop:
 
     def _end(self, stop: Stop) -> None:
         thread = self.threads.pop(stop.thread, None)
+        if thread is not None and not thread.announced:
+            self.short_lived.add(stop.thread)
         if self.session:
             self.session.remove(stop.thread)
         if thread is None or thread.process in (0, stop.thread):
