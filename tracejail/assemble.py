@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
@@ -25,7 +26,7 @@ from tracejail.model import (
     Origin,
     PathNote,
 )
-from tracejail.resolve.accounts import accounts_for, named_in
+from tracejail.resolve.accounts import SHADOWS, accounts_for, named_in
 from tracejail.resolve.host import HostRoot, inspect, names, read_start
 from tracejail.resolve.packages import Owner, owners
 from tracejail.trial.ledger import Ledger
@@ -33,12 +34,14 @@ from tracejail.trial.outcome import Outcome
 from tracejail.trial.target import MOUNT_TYPES
 from tracejail.trial.walk import join, parent_of
 
+_SHELL_SPACE = re.compile(r"[\s;&|<>()'\"=]+|//")
+
 
 class Keep(Enum):
     """Which accounts the jail keeps; each keeps more than the one before."""
 
     USED = "those whose ids were seen"
-    NAMED = "those that its programs or their configuration name"
+    NAMED = "those that its programs, their configuration or its exercises name"
     ALL = "all"
 
 
@@ -71,14 +74,19 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
     entries = with_parents(host, ledger.entries)
     for entry in named:
         entries.setdefault(entry.path, entry)
-    users = {0} | outcome.users | shape.extra_users | {entry.uid for entry in entries.values()}
+    users = {0} | outcome.users | outcome.became | shape.extra_users | {entry.uid for entry in entries.values()}
     groups = {0} | outcome.groups | shape.extra_groups | {entry.gid for entry in entries.values()}
-    words = {part for word in shape.command.argv[1:] for part in (word, *word.replace("@", ":").split(":"))}
-    words |= shape.extra_names
+    arguments = _names_in(shape.command.argv[1:])
+    asked = arguments | _names_in(word for line in shape.command.exercises for word in _SHELL_SPACE.split(line))
+    words = arguments | shape.extra_names
     accounts = Accounts(everything=True)
     if shape.accounts is not Keep.ALL:
-        words |= _named(host, entries) if shape.accounts is Keep.NAMED else set()
-        accounts = accounts_for(host, users, groups, words)
+        words |= asked | _named(host, entries) if shape.accounts is Keep.NAMED else set()
+        if any(entry.content is Content.ACCOUNTS and os.path.basename(path) in SHADOWS for path, entry in entries.items()):
+            # A process that was root before has not logged in as root.
+            accounts = accounts_for(host, users, groups, words, outcome.became - {0}, asked)
+        else:
+            accounts = accounts_for(host, users, groups, words)
     done = with_digests(host, list(entries.values()), accounts)
     _remember(ledger, done)
     return Manifest(
@@ -94,6 +102,11 @@ def assemble(host: HostRoot, ledger: Ledger, outcome: Outcome, shape: Shape, nam
         absent=_sorted(ledger.absent),
         denied=_sorted(ledger.denied),
     )
+
+
+def _names_in(words: Iterable[str]) -> set[str]:
+    """What may be the name of an account: a word, or a part of it as in USER:GROUP, USER:PASSWORD, USER@HOST."""
+    return {part for word in words for part in (word, *word.replace("@", ":").split(":"))}
 
 
 def _remember(ledger: Ledger, entries: Iterable[Entry]) -> None:

@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tracejail.jail.build import Contents, Times
+from tracejail.errors import InputOutputError
+from tracejail.jail.build import Contents, Times, attributes_of
 from tracejail.jail.content import digest_of
+from tracejail.jail.tree import Tree, make_file, remove
 from tracejail.model import Accounts, Content, Entry, EntryType, JailPath
-from tracejail.resolve.accounts import reduce_group, reduce_passwd
+from tracejail.resolve.accounts import REDUCE
 from tracejail.resolve.host import HostRoot, inspect, open_source, read_start
 from tracejail.resolve.loader import reduce_cache
+from tracejail.resolve.nsswitch import modules_in, reduce_nsswitch, with_bells
 from tracejail.trial.walk import Found, Place, walk
 
 _LARGEST_MADE = 64 << 20  # bytes: no passwd or ld.so.cache is larger
@@ -30,9 +33,14 @@ def contents_of(host: HostRoot, entries: Iterable[Entry], accounts: Accounts) ->
                 return b""
             case Content.ACCOUNTS:
                 text = read_start(host, entry.path, _LARGEST_MADE)
-                if accounts.everything:
-                    return text
-                return reduce_passwd(text, accounts) if entry.path.endswith("passwd") else reduce_group(text, accounts)
+                reduce = REDUCE.get(os.path.basename(entry.path))
+                if reduce is None:
+                    # A manifest may say anything: what can't be reduced does not come whole for that.
+                    raise InputOutputError(f"{entry.path}: no file of accounts that is known", "learn it again")
+                return text if accounts.everything else reduce(text, accounts)
+            case Content.NSSWITCH:
+                text = read_start(host, entry.path, _LARGEST_MADE)
+                return reduce_nsswitch(text, modules_in(present))
             case Content.LD_CACHE:
                 data = read_start(host, entry.path, _LARGEST_MADE)
                 # Most libraries of a host are in no directory of the jail: they need no walk.
@@ -40,6 +48,18 @@ def contents_of(host: HostRoot, entries: Iterable[Entry], accounts: Accounts) ->
                 return reduce_cache(data, lambda path: os.path.basename(path) in known and _is_file(present, path))
 
     return give
+
+
+def put_bells(host: HostRoot, entries: Iterable[Entry], tree: Tree, whole: bool = False) -> None:
+    """Give nsswitch.conf in a trial's tree its bells, so that the accounts which are asked for in vain can be compared
+    with another run's. With `whole` it is the host's, else the jail's."""
+    entries = list(entries)
+    for entry in entries:
+        if entry.content is Content.NSSWITCH:
+            text = read_start(host, entry.path, _LARGEST_MADE)
+            text = text if whole else reduce_nsswitch(text, modules_in([entry.path for entry in entries]))
+            remove(tree, entry.path)
+            make_file(tree, entry.path, with_bells(text), attributes_of(entry))
 
 
 def _is_file(present: dict[JailPath, Entry], path: str) -> bool:

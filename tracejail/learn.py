@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tracejail.assemble import Keep, Shape, assemble, names_of, packages_of, same_in_both, with_packages
-from tracejail.contents import contents_of, times_of, with_digests, with_hard_links
+from tracejail.contents import contents_of, put_bells, times_of, with_digests, with_hard_links
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, SourceChangedError
 from tracejail.jail.build import populate
@@ -137,6 +137,7 @@ def _collect(work: Learner, mounts: frozenset[str]) -> Learned:
             # What is made for the jail is the host's whole one while it is learned.
             whole = with_hard_links(work.host, [replace(entry, content=Content.HOST) for entry in entries.values()])
             populate(tree, whole, contents_of(work.host, (), Accounts(everything=True)), times_of(work.host))
+            put_bells(work.host, entries.values(), tree, whole=True)
             supply.supplied.update(entries)
             supply.saved = saved
             place(supply, work.program, work.options)
@@ -213,9 +214,11 @@ def _prove(
             if printed - names:
                 names |= printed
                 continue
-            if keep is not Keep.USED and options.accounts != "all":
-                work.notes[f"with fewer accounts it ended otherwise: the jail has {keep.value}"] = None
-            return replace(manifest, clean=True, written=proof.written), proof, "", ""
+            # An account that was found while it was learned, and is not now: by which name or number is not known.
+            if widest or manifest.accounts.everything or proof.ledger.unknown <= learned.ledger.unknown:
+                if keep is not Keep.USED and options.accounts != "all":
+                    work.notes[f"with fewer accounts it went otherwise: the jail has {keep.value}"] = None
+                return replace(manifest, clean=True, written=proof.written), proof, "", ""
         if not widest and not manifest.accounts.everything:
             # An account that is not found shows as a look-up elsewhere, or as an early end: try more of them first.
             keep = Keep.NAMED if keep is Keep.USED else Keep.ALL

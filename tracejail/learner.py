@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import dataclass, field, replace
 
+from tracejail.contents import put_bells
 from tracejail.errors import UsageError
 from tracejail.jail.copy import copy_tree
 from tracejail.jail.enter import Launch, Stage
@@ -174,6 +175,8 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
     mounts = frozenset(name for name, row in MOUNT_TYPES.items() if row in {(m.type, m.path) for m in manifest.mounts})
     with scratch_tree() as tree:
         copy_tree(lower, tree)
+        if bring:
+            put_bells(work.host, manifest.entries, tree)
         supply = new_supply(work.host, tree, rules_of(work.options, mounts))
         answers = Answers(supply, Manner.VERIFY, work.show.say)
         supply.supplied.update({entry.path: entry for entry in manifest.entries})

@@ -82,7 +82,8 @@ class Content(Enum):
     """Where a regular file's bytes come from when the jail is built."""
 
     HOST = "host"          # copied from the host, the same path
-    ACCOUNTS = "accounts"  # passwd or group, reduced to the manifest's accounts
+    ACCOUNTS = "accounts"  # passwd, group, shadow and kin, reduced to the manifest's accounts
+    NSSWITCH = "nsswitch.conf"  # reduced to the services whose modules are in the jail
     LD_CACHE = "ld.so.cache"  # made anew for the libraries that are in the jail
     EMPTY = "empty"        # a name that is only listed
 
@@ -110,7 +111,7 @@ class SyscallRecord:
     arguments: tuple[PathArgument, ...]
     flags: int = 0         # open flags where the call has them
     result: int = 0        # >= 0, or a negative errno; meaningful at the exit only
-    words: tuple[int, ...] = ()  # the raw arguments: ids of setuid and kin
+    words: tuple[int, ...] = ()  # the raw arguments, as ids of setuid; of setgroups the ids themselves
     address: str = ""      # of a socket call: inet:ADDRESS:PORT, unix-abstract:NAME
 
 
@@ -269,11 +270,13 @@ class HostIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The accounts that the jail's passwd and group are reduced to; `everything` keeps them whole."""
+    """The accounts that the jail's passwd and group are reduced to; `everything` keeps them whole. Where shadow is let in,
+    those of `passwords` have theirs in it."""
 
     everything: bool = False
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    passwords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

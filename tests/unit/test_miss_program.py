@@ -25,7 +25,7 @@ from tracejail.trace.miss_program import (
     at_end,
     at_return,
 )
-from tracejail.trace.table import ROWS, Decode, Watch
+from tracejail.trace.table import EVENTS, ROWS, Decode, Watch
 
 MAPS = Maps(threads=3, inodes=4, short_paths=5, long_paths=6, words=7)
 SIZES = {3: 4, 4: 8, 5: SHORT, 6: LONG}
@@ -85,7 +85,7 @@ def key(name: str, path: bytes) -> tuple[int, bytes]:
 
 def test_each_failure_of_each_call_stops_the_thread() -> None:
     for row in ROWS:
-        if row.x86_64 is not None and row.decode not in (Decode.EVENT, Decode.LISTING):
+        if row.x86_64 is not None and row.decode not in (*EVENTS, Decode.LISTING):
             for code in FAILURES:
                 assert stops(machine(), row.name, -code, PATH, PATH, PATH, PATH, PATH), (row.name, code)
 

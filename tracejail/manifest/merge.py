@@ -44,7 +44,7 @@ def _merged(entry: Entry, entries: Mapping[JailPath, Entry]) -> Entry:
     if entry.hard_link:
         entry = replace(entry, hard_link=_first_name(entry, entries))
     # What is made for a jail is made anew for the merged one: its digest is not known before it is built.
-    made = entry.content in (Content.ACCOUNTS, Content.LD_CACHE)
+    made = entry.content in (Content.ACCOUNTS, Content.LD_CACHE, Content.NSSWITCH)
     return replace(entry, sha256="", size=0) if made else entry
 
 
@@ -71,6 +71,7 @@ def _accounts(first: Accounts, second: Accounts) -> Accounts:
         first.everything or second.everything,
         tuple(sorted({*first.users, *second.users})),
         tuple(sorted({*first.groups, *second.groups})),
+        tuple(sorted({*first.passwords, *second.passwords})),
     )
 
 

@@ -1,10 +1,10 @@
-"""passwd(5) and group(5): reduced to the accounts that a jail needs, with no password in them."""
+"""passwd(5), group(5) and kin: reduced to the accounts that a jail needs, with no password but those that it needs."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from tracejail.model import Accounts, JailPath
 
@@ -16,14 +16,22 @@ _WORD = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _STRING_END = re.compile(rb"(?<![A-Za-z0-9_.-])([A-Za-z0-9_][A-Za-z0-9_.-]*)(?=\0)")
 _ID_DIGITS = 10  # of the largest id, 2^32 - 1
 _PLACEHOLDERS = (b"", b"x", b"*", b"!")
+_BLANKS = b" \t\n\v\f\r"
+# Fields that a row must have: those behind are empty if they are not there.
+_PASSWD_FIELDS, _GROUP_FIELDS, _SHADOW_FIELDS, _SUBID_FIELDS = 4, 3, 2, 3
 
 
 def _lines(text: bytes, fields: int) -> Iterator[list[bytes]]:
-    for line in text.splitlines():
-        parts = line.split(b":")
-        # NIS compat lines and comments name no account of this file.
-        if len(parts) >= fields and parts[0] and parts[0][:1] not in b"+-#" and _is_id(parts[2]):
+    """The rows of so many fields at least, as the C library takes them: nothing but a newline ends a line, and blanks
+    before the name do not count. NIS compat lines and comments name no account of this file."""
+    for line in text.split(b"\n"):
+        parts = line.lstrip(_BLANKS).split(b":")
+        if len(parts) >= fields and parts[0] and parts[0][:1] not in b"+-#":
             yield parts
+
+
+def _numbered(text: bytes, fields: int) -> Iterator[list[bytes]]:
+    return (parts for parts in _lines(text, fields) if _is_id(parts[2]))
 
 
 def _is_id(word: bytes) -> bool:
@@ -31,11 +39,15 @@ def _is_id(word: bytes) -> bool:
 
 
 def _passwd(host: HostRoot) -> list[list[bytes]]:
-    return list(_lines(read_start(host, JailPath("/etc/passwd"), _LARGEST), 7))
+    return list(_numbered(read_start(host, JailPath("/etc/passwd"), _LARGEST), _PASSWD_FIELDS))
 
 
 def _group(host: HostRoot) -> list[list[bytes]]:
-    return list(_lines(read_start(host, JailPath("/etc/group"), _LARGEST), 4))
+    return list(_numbered(read_start(host, JailPath("/etc/group"), _LARGEST), _GROUP_FIELDS))
+
+
+def _members(row: list[bytes]) -> list[bytes]:
+    return row[3].split(b",") if len(row) > 3 else []
 
 
 def find_user(host: HostRoot, name: str) -> tuple[int, int, tuple[int, ...]] | None:
@@ -43,23 +55,31 @@ def find_user(host: HostRoot, name: str) -> tuple[int, int, tuple[int, ...]] | N
     for parts in _passwd(host):
         if parts[0] == os.fsencode(name) and _is_id(parts[3]):
             gid = int(parts[3])
-            others = {int(row[2]) for row in _group(host) if parts[0] in row[3].split(b",")}
+            others = {int(row[2]) for row in _group(host) if parts[0] in _members(row)}
             return int(parts[2]), gid, tuple(sorted(others | {gid}))
     return None
 
 
-def accounts_for(host: HostRoot, users: Iterable[int], groups: Iterable[int], names: Iterable[str]) -> Accounts:
-    """The accounts to keep: those with these ids or names, their primary groups and the groups that list them."""
-    uids, gids, words = set(users), set(groups), {name.encode("utf-8", "surrogateescape") for name in names}
+def accounts_for(
+    host: HostRoot, users: Iterable[int], groups: Iterable[int], names: Iterable[str],
+    become: Iterable[int] = (), asked: Iterable[str] = (),
+) -> Accounts:
+    """The accounts to keep: those with these ids or names, their primary groups and the groups that list them.
+
+    Of those of them whose ids the target took on (`become`) or whose names it was given (`asked`) the password is kept, too.
+    """
+    uids, gids, words = set(users), set(groups), {os.fsencode(name) for name in names}
+    taken, given = set(become), {os.fsencode(name) for name in asked}
     kept = [parts for parts in _passwd(host) if int(parts[2]) in uids or parts[0] in words]
     user_names = {parts[0] for parts in kept}
     gids |= {int(parts[3]) for parts in kept if _is_id(parts[3])}
     group_names = {
         parts[0]
         for parts in _group(host)
-        if int(parts[2]) in gids or parts[0] in words or user_names & set(parts[3].split(b","))
+        if int(parts[2]) in gids or parts[0] in words or user_names & set(_members(parts))
     }
-    return Accounts(False, _sorted(user_names), _sorted(group_names))
+    passwords = {parts[0] for parts in kept if int(parts[2]) in taken or parts[0] in given}
+    return Accounts(False, _sorted(user_names), _sorted(group_names), _sorted(passwords))
 
 
 def account_names(host: HostRoot) -> set[str]:
@@ -94,21 +114,60 @@ def _sorted(words: Iterable[bytes]) -> tuple[str, ...]:
 
 def reduce_passwd(text: bytes, accounts: Accounts) -> bytes:
     """passwd with the kept users alone, in their order; a hash in the second field becomes `x`."""
-    kept = {name.encode("utf-8", "surrogateescape") for name in accounts.users}
-    rows = [parts for parts in _lines(text, 7) if parts[0] in kept]
-    return _join([parts[0], parts[1] if parts[1] in _PLACEHOLDERS else b"x", *parts[2:]] for parts in rows)
+    kept = _encoded(accounts.users)
+    rows = [parts for parts in _numbered(text, _PASSWD_FIELDS) if parts[0] in kept]
+    return _join([parts[0], _placeholder(parts[1]), *parts[2:]] for parts in rows)
 
 
 def reduce_group(text: bytes, accounts: Accounts) -> bytes:
     """group with the kept groups alone, their members reduced to the kept users; a hash becomes `x`."""
-    kept = {name.encode("utf-8", "surrogateescape") for name in accounts.groups}
-    users = {name.encode("utf-8", "surrogateescape") for name in accounts.users}
-    rows = []
-    for parts in _lines(text, 4):
-        if parts[0] in kept:
-            members = b",".join(name for name in parts[3].split(b",") if name in users)
-            rows.append([parts[0], parts[1] if parts[1] in _PLACEHOLDERS else b"x", parts[2], members])
-    return _join(rows)
+    kept, users = _encoded(accounts.groups), _encoded(accounts.users)
+    rows = [parts for parts in _numbered(text, _GROUP_FIELDS) if parts[0] in kept]
+    return _join([parts[0], _placeholder(parts[1]), parts[2], _only(_members(parts), users)] for parts in rows)
+
+
+def reduce_shadow(text: bytes, accounts: Accounts) -> bytes:
+    """shadow with the kept users alone; one whose password the jail does not need has `*`, which none fits."""
+    kept, passwords = _encoded(accounts.users), _encoded(accounts.passwords)
+    rows = [parts for parts in _lines(text, _SHADOW_FIELDS) if parts[0] in kept]
+    return _join([parts[0], parts[1] if parts[0] in passwords else b"*", *parts[2:]] for parts in rows)
+
+
+def reduce_gshadow(text: bytes, accounts: Accounts) -> bytes:
+    """gshadow with the kept groups alone, without passwords; administrators and members reduced to the kept users."""
+    kept, users = _encoded(accounts.groups), _encoded(accounts.users)
+    rows = [parts for parts in _lines(text, _SHADOW_FIELDS) if parts[0] in kept]
+    return _join([parts[0], b"*", *(_only(part.split(b","), users) for part in parts[2:])] for parts in rows)
+
+
+def reduce_subid(text: bytes, accounts: Accounts) -> bytes:
+    """subuid or subgid with the ranges of the kept users alone; one that is given by number is of an unknown user."""
+    kept = _encoded(accounts.users)
+    return _join(parts for parts in _lines(text, _SUBID_FIELDS) if parts[0] in kept)
+
+
+SHADOWS = ("shadow", "shadow-")
+# How each file is reduced, by its name; the copies that the tools for accounts leave behind as their files.
+REDUCE: dict[str, Callable[[bytes, Accounts], bytes]] = {
+    name + suffix: reduce
+    for suffix in ("", "-")
+    for name, reduce in (
+        ("passwd", reduce_passwd), ("group", reduce_group), ("shadow", reduce_shadow), ("gshadow", reduce_gshadow),
+        ("subuid", reduce_subid), ("subgid", reduce_subid),
+    )
+}
+
+
+def _placeholder(password: bytes) -> bytes:
+    return password if password in _PLACEHOLDERS else b"x"
+
+
+def _only(names: Iterable[bytes], users: set[bytes]) -> bytes:
+    return b",".join(name for name in names if name in users)
+
+
+def _encoded(names: Iterable[str]) -> set[bytes]:
+    return {os.fsencode(name) for name in names}
 
 
 def _join(rows: Iterable[list[bytes]]) -> bytes:

@@ -43,6 +43,7 @@ _HARMLESS_DEVICES = frozenset((device.major, device.minor) for device in DEVICES
 SECRETS = (
     ("/etc/shadow*", "password hashes"),
     ("/etc/gshadow*", "password hashes"),
+    *((f"*/etc/{name}", "password hashes") for name in ("shadow", "shadow-", "gshadow", "gshadow-")),  # of another root
     ("/etc/security/opasswd", "old password hashes"),
     ("/etc/master.passwd", "password hashes"),
     ("/etc/ssl/private/*", "a private key, by its place"),

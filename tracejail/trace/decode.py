@@ -17,6 +17,7 @@ _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _AT_EMPTY_PATH = 0x100, 0x400, 0x1000
 _O_TMPFILE = 0o20000000
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_NGROUPS_MAX = 65536  # linux/limits.h
 
 
 def link_of(thread: int, name: str) -> str:
@@ -62,10 +63,25 @@ def record_call(
                 return None
             address, length = struct.unpack_from("=II" if small else "=QI", header)
             return _with_address(record, address, length)
+        case Decode.IDS | Decode.SHORT_IDS:
+            return replace(record, words=_ids(thread, entry, "I" if row.decode is Decode.IDS else "H"))
         case Decode.SOCKETCALL:
             return _with_socketcall(record, entry)
         case _:
             return record
+
+
+def _ids(thread: int, entry: SyscallEntry, letter: str) -> tuple[int, ...]:
+    """The array of ids that a call is given; as much of it as can be read, and as the kernel takes."""
+    width = struct.calcsize(letter)
+    size = min(entry.words[0] & 0xFFFFFFFF, _NGROUPS_MAX) * width
+    data = b""
+    while len(data) < size:
+        piece = read_memory(thread, entry.words[1] + len(data), min(size - len(data), 4096))
+        if not piece:
+            break
+        data += piece
+    return struct.unpack(f"={len(data) // width}{letter}", data[: len(data) // width * width])
 
 
 def _descriptor(word: int) -> int:

@@ -49,7 +49,7 @@ from tracejail.kernel.bpf import (
 )
 from tracejail.model import Want
 
-from .table import Decode, Row, Watch
+from .table import EVENTS, Decode, Row, Watch
 
 # Results that a missing file, a refusal or a dead socket gives.
 FAILURES = (
@@ -65,7 +65,7 @@ _LAST_ERROR = 511             # what is beyond is to be restarted, linux/errno.h
 # struct pt_regs of x86-64: where the arguments of a system call and its number lie.
 _ARGUMENT_AT = (112, 104, 96, 56, 72, 64)
 _NUMBER_AT = 120
-_NEVER_MISS = (Decode.EVENT, Decode.LISTING)
+_NEVER_MISS = (*EVENTS, Decode.LISTING)
 _FIRST_AT, _CALL_SIZE = 56, 72                  # the part of it that holds them all
 _KEY, _CALL = -8, -8 - _CALL_SIZE               # places on the stack
 _PATH = _CALL - LONG

@@ -26,6 +26,8 @@ class Decode(Enum):
     MESSAGES = "messages"          # argument 1 is an array of struct mmsghdr, of which the first is read
     SOCKETCALL = "socketcall"      # i386: argument 0 says which call, argument 1 points to its arguments
     EVENT = "event"                # no path: the call itself is worth knowing
+    IDS = "ids"                    # an event: argument 0 counts the 32-bit ids that argument 1 points to
+    SHORT_IDS = "short-ids"        # the same, of 16-bit ids
 
 
 class Watch(Enum):
@@ -200,7 +202,8 @@ ROWS: tuple[Row, ...] = (
     Row("setresgid", None, 170, decode=_EVENT),
     Row("setfsuid", 122, 215, decode=_EVENT),
     Row("setfsgid", 123, 216, decode=_EVENT),
-    Row("setgroups", 116, 206, decode=_EVENT),
+    Row("setgroups", 116, 206, decode=Decode.IDS),
+    Row("setgroups", None, 81, decode=Decode.SHORT_IDS),
     Row("fchown", 93, 207, decode=_EVENT),
     Row("fchown", None, 95, decode=_EVENT),
     Row("ptrace", 101, 26, decode=_EVENT),
@@ -219,6 +222,9 @@ ROWS: tuple[Row, ...] = (
 
 # socketcall(2): which call argument 0 names.
 SOCKETCALLS = {2: "bind", 3: "connect", 4: "listen", 11: "sendto", 16: "sendmsg", 20: "sendmmsg"}
+
+# Rows of no path, of which each call is an event.
+EVENTS = frozenset((Decode.EVENT, Decode.IDS, Decode.SHORT_IDS))
 
 # Calls after which a process may have another root directory.
 REROOTS = frozenset(("chroot", "pivot_root", "unshare", "setns"))

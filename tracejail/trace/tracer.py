@@ -18,7 +18,7 @@ from tracejail.model import SyscallRecord, Want
 from .decode import link_of, record_call
 from .engine import Answer, Engine, Hooks, Interrupted
 from .miss_program import NOWHERE, REAL
-from .table import REROOTS, ROWS, Decode, Row, Watch
+from .table import EVENTS, REROOTS, ROWS, Decode, Row, Watch
 
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _WAITED = _ENDING | {signal.SIGCHLD}
@@ -198,7 +198,7 @@ class _Loop:
             record = self._record(thread_id, thread, row, entry)
             if row.name == "clone":
                 ptrace.set_argument(thread_id, entry.architecture, 0, entry.words[0] & ~0x00800000)
-            elif record is not None and (row.decode is Decode.EVENT or record.syscall == "listen"):
+            elif record is not None and (row.decode in EVENTS or record.syscall == "listen"):
                 self.hooks.event(record)
             elif record is not None and self.hooks.enter(record):
                 self._want_exit(thread_id, thread, row, record)

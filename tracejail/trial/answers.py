@@ -14,6 +14,7 @@ from enum import Enum
 
 from tracejail.kernel.processes import credentials
 from tracejail.model import Because, EntryType, Miss, MissKind, Origin, PathArgument, PathNote, SyscallRecord, Want
+from tracejail.resolve.nsswitch import rung
 from tracejail.trace.engine import Answer
 from tracejail.trace.misses import because as because_of
 from tracejail.trace.misses import misses
@@ -279,6 +280,10 @@ class Answers:
         if miss.kind is MissKind.DENIED:
             self._heard(miss)
             self._remember(self.supply.ledger.refused, argument, miss.because, "the kernel said no")
+            return False
+        database = rung(argument.spelled)
+        if database:
+            self.supply.ledger.unknown.add((record.program, database))
             return False
         create = argument.want is Want.CREATE
         key = self._asked(record, argument)

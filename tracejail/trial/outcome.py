@@ -27,7 +27,8 @@ class Outcome:
     failed_output: bytes = b""             # of the one that failed
     notes: dict[str, None] = field(default_factory=dict)
     opaque: bool = False
-    users: set[int] = field(default_factory=set)
+    became: set[int] = field(default_factory=set)        # users whose ids it took on
+    users: set[int] = field(default_factory=set)         # and others: owners that it gave to files
     groups: set[int] = field(default_factory=set)
     listens: dict[str, None] = field(default_factory=dict)
     processes: int = 0

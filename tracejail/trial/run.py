@@ -152,10 +152,11 @@ class Run:
             self.listening = True
         elif name == "setgroups":
             self.answers.forget_user(record.process)
+            self.outcome.groups.update(record.words)
         elif name in _SETS_USER:
             self.answers.forget_user(record.process)
             for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:
-                self._ids(self.outcome.users, word)
+                self._ids(self.outcome.became, word)
         elif name in _SETS_GROUP:
             self.answers.forget_user(record.process)
             for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:

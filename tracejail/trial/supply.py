@@ -9,14 +9,16 @@ import contextlib
 import fnmatch
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
 from tracejail.model import Because, Content, Entry, EntryType, JailPath, MadeDirectory, MissKind, Origin
+from tracejail.resolve.accounts import REDUCE
 from tracejail.resolve.elf import program_interpreter
 from tracejail.resolve.host import HostNode, HostRoot, inspect, names, open_source, read_start, xattrs
+from tracejail.resolve.nsswitch import with_bells
 from tracejail.resolve.policy import DEVICES, judge
 from tracejail.resolve.scripts import interpreter_line
 
@@ -26,10 +28,11 @@ from .walk import Found, Hop, Place, Walk, join, walk
 
 # How much of a file the policy looks at for a private key, in bytes.
 _START = 1 << 16
+_LARGEST_TEXT = 1 << 20
 # Files whose jail copy is made from what the manifest says, not copied: the host's whole one is in the trial only.
-_MADE = {
-    "/etc/passwd": Content.ACCOUNTS,
-    "/etc/group": Content.ACCOUNTS,
+MADE = {
+    **{f"/etc/{name}": Content.ACCOUNTS for name in REDUCE},
+    "/etc/nsswitch.conf": Content.NSSWITCH,
     "/etc/ld.so.cache": Content.LD_CACHE,
 }
 _MOUNTS = {"proc": "proc", "sys": "sysfs", "devpts": "devpts"}
@@ -73,6 +76,7 @@ class Supply:
     tree: Tree
     rules: Rules
     ledger: Ledger
+    made: Mapping[str, Content] = field(default_factory=lambda: MADE)   # by the real path
     supplied: dict[str, Entry] = field(default_factory=dict)
     stand_ins: dict[str, _StandIn] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)           # by a listing, and nobody has used it yet
@@ -202,7 +206,7 @@ class Supply:
                 jail_tree.make_hard_link(self.tree, node.path, first)
                 known = self.supplied[first]
                 return replace(entry, sha256=known.sha256, size=known.size, hard_link=first)
-        source = open_source(self.host, node.path)
+        source = self._source(entry)
         try:
             digest, size = jail_tree.make_file(self.tree, node.path, source, attributes)
         finally:
@@ -211,11 +215,21 @@ class Supply:
             self.inodes[node.inode] = node.path
         return replace(entry, sha256=digest, size=size)
 
+    def _source(self, entry: Entry) -> int:
+        source = open_source(self.host, entry.path)
+        if entry.content is not Content.NSSWITCH:
+            return source
+        with open(source, "rb") as stream:
+            text = with_bells(stream.read(_LARGEST_TEXT))
+        memory = os.memfd_create("nsswitch.conf", os.MFD_CLOEXEC)
+        os.pwrite(memory, text, 0)
+        return memory
+
     def _bare(self, node: HostNode) -> Entry:
         """The entry of a host object, without the reason for it."""
         is_file = node.type is EntryType.FILE
         mode = judge(JailPath(node.path), node, b"", self.rules.allows).mode if is_file else node.mode
-        content = _MADE.get(node.path, Content.HOST) if is_file else Content.HOST
+        content = self.made.get(node.path, Content.HOST) if is_file else Content.HOST
         if content is Content.ACCOUNTS and self.rules.accounts_whole:
             content = Content.HOST
         return Entry(
@@ -412,7 +426,7 @@ class Supply:
         target = jail_tree.open_stand_in(self.tree, path, stand_in.inode) if descriptor is None else descriptor
         if target is None:
             return None
-        source = open_source(self.host, node.path)
+        source = self._source(entry)
         try:
             digest, size = jail_tree.fill(self.tree, path, target, source, entry.xattrs)
         finally:

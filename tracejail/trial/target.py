@@ -11,14 +11,14 @@ from tracejail.errors import DeniedError, KernelLacksError, UsageError
 from tracejail.jail.tree import Tree, open_tree
 from tracejail.kernel import capabilities
 from tracejail.kernel.mounts import new_mount
-from tracejail.model import EntryType, JailPath, Origin, TrialOptions
-from tracejail.resolve.accounts import find_user
+from tracejail.model import Content, EntryType, JailPath, Origin, TrialOptions
+from tracejail.resolve.accounts import REDUCE, find_user
 from tracejail.resolve.host import HostRoot, inspect, names
 from tracejail.trial.walk import Found, Place, join, walk
 
 from .ledger import Ledger
 from .stand_ins import StandIns
-from .supply import Rules, Supply
+from .supply import MADE, Rules, Supply
 
 _MOUNT_POINTS = {"proc": ("/proc",), "sys": ("/sys",), "devpts": ("/dev/pts", "/dev/ptmx")}
 MOUNT_TYPES = {"proc": ("proc", "/proc"), "sys": ("sysfs", "/sys"), "devpts": ("devpts", "/dev/pts")}
@@ -199,7 +199,10 @@ def _include(supply: Supply, path: str) -> None:
 
 def new_supply(host: HostRoot, tree: Tree, rules: Rules, watch: StandIns | None = None) -> Supply:
     """A supply for an empty tree."""
-    return Supply(host, tree, rules, Ledger(), watch=watch)
+    # What is made for a jail is known by its real path: /etc/nsswitch.conf may be a link, as authselect(8) makes it.
+    made = [(resolve_on_host(host, path) or path, content) for path, content in MADE.items()]
+    known = {path: content for path, content in made if content is not Content.ACCOUNTS or os.path.basename(path) in REDUCE}
+    return Supply(host, tree, rules, Ledger(), known, watch=watch)
 
 
 def caller_environment(given: tuple[tuple[str, str], ...]) -> dict[str, str]:
