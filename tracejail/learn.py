@@ -15,6 +15,7 @@ from tracejail.assemble import Keep, Shape, assemble, names_of, packages_of, sam
 from tracejail.contents import contents_of, put_bells, times_of, with_digests, with_hard_links
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, SourceChangedError
+from tracejail.fewest import fewest
 from tracejail.jail.build import populate
 from tracejail.jail.remove import remove_tree
 from tracejail.jail.staging import Staging, install, staging
@@ -214,10 +215,9 @@ def _prove(
             if printed - names:
                 names |= printed
                 continue
-            # An account that was found while it was learned, and is not now: by which name or number is not known.
-            if widest or manifest.accounts.everything or proof.ledger.unknown <= learned.ledger.unknown:
-                if keep is not Keep.USED and options.accounts != "all":
-                    work.notes[f"with fewer accounts it went otherwise: the jail has {keep.value}"] = None
+            if widest or manifest.accounts.everything or not _asks_in_vain(learned, proof):
+                if keep is not Keep.USED and options.accounts != "all" and former is None:
+                    manifest, proof = _with_fewest_accounts(work, learned, stage, jail, all_names, names, manifest, proof)
                 return replace(manifest, clean=True, written=proof.written), proof, "", ""
         if not widest and not manifest.accounts.everything:
             # An account that is not found shows as a look-up elsewhere, or as an early end: try more of them first.
@@ -265,6 +265,47 @@ def _printed_accounts(work: Learner, first: Outcome, second: Outcome, manifest: 
     before, after = (words_of(run.output + run.exercise_output) for run in (first, second))
     left_out = account_names(work.host) - {*manifest.accounts.users, *manifest.accounts.groups}
     return left_out & (before - after)
+
+
+def _asks_in_vain(learned: Learned, proof: Proof) -> bool:
+    """Whether an account that was found while it was learned is not now; by which name or number it was is not known."""
+    return not proof.ledger.unknown <= learned.ledger.unknown
+
+
+def _with_fewest_accounts(
+    work: Learner, learned: Learned, stage: Staging, jail: str, all_names: list[str], names: set[str], manifest: Manifest,
+    proof: Proof,
+) -> tuple[Manifest, Proof]:
+    """It needs accounts whose ids were not seen: find by trying which of those that the manifest keeps."""
+    limit = time.monotonic() + work.options.timeout
+    best = manifest, proof
+    built = manifest
+    known = manifest.accounts
+    kept = account_names(work.host) if known.everything else {*known.users, *known.groups}
+
+    def enough(tried: frozenset[str]) -> bool:
+        nonlocal best, built
+        if time.monotonic() > limit:
+            return False
+        built = _build(work, _manifest(work, learned, jail, Keep.USED, all_names, None, names | tried), stage)
+        again = _verify_run(work, built, stage)
+        built = same_in_both(built, again.ledger, again.outcome)
+        right = (
+            as_expected(again.outcome, work.options.expect) and not again.ledger.missing
+            and not _asks_in_vain(learned, again) and not _printed_accounts(work, learned.outcome, again.outcome, built)
+        )
+        if right:
+            best = built, again
+        return right
+
+    least = _manifest(work, learned, jail, Keep.USED, all_names, None, names).accounts
+    fewest(sorted(kept - {*least.users, *least.groups}), enough)
+    manifest, proof = best
+    if manifest is not built:
+        manifest = _build(work, manifest, stage)
+    if time.monotonic() > limit:
+        work.notes["with fewer accounts it went otherwise; there was no time to find out which it needs"] = None
+    return manifest, proof
 
 
 def _unused_names(work: Learner, manifest: Manifest, directory: str) -> list[str]:

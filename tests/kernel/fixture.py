@@ -4,7 +4,8 @@ The header is the comment at the top of the source: a sentence on the trap, then
 `build` (compiler flags), `host` (a shell command run in the base directory), `learn` (options of learn), `status`
 (learn's exit status), `host-status` (the program's own on the host), `ignore` (a regular expression for paths that depend
 on the loader's version), `restart: differs` (and why), `first: differs` (and why the first who asks for a path is not the
-same in each run), `holds` and `lacks` (names beneath the base directory that are, or are not, in the manifest).
+same in each run), `holds` and `lacks` (names beneath the base directory that are, or are not, in the manifest), `users` and
+`groups` (all that the jail knows).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "fixtures"
-_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart|first|holds|lacks): (.*)")
+_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart|first|holds|lacks|users|groups): (.*)")
+_ACCOUNTS = ("users", "groups")
 _INTERPRETERS = {".py": "/usr/bin/python3", ".sh": "/bin/sh"}
 
 
@@ -37,6 +39,8 @@ class Fixture:
     first_differs: str = ""
     holds: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     ignore: str = ""
 
 
@@ -56,7 +60,7 @@ def read(source: Path) -> Fixture:
             trap += line.lstrip("/# ") + " "
     if not trap:
         raise ValueError(f"{source}: the header says nothing of the trap")
-    words = {key: shlex.split(" ".join(keys.get(key, []))) for key in ("build", "learn", "holds", "lacks")}
+    words = {key: shlex.split(" ".join(keys.get(key, []))) for key in ("build", "learn", "holds", "lacks", *_ACCOUNTS)}
     differs = {key: " ".join(keys.get(key, [])) for key in ("restart", "first")}
     for key, reason in differs.items():
         if reason and not re.fullmatch(r"differs[:,] .+", reason):
@@ -73,6 +77,8 @@ def read(source: Path) -> Fixture:
         first_differs=differs["first"],
         holds=tuple(words["holds"]),
         lacks=tuple(words["lacks"]),
+        users=tuple(words["users"]),
+        groups=tuple(words["groups"]),
         ignore="|".join(keys.get("ignore", [])),
     )
 

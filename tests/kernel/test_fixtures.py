@@ -68,6 +68,12 @@ def _manifest(fixture: fx.Fixture, place: Path) -> list[str]:
     return text.splitlines()
 
 
+def _check_accounts(fixture: fx.Fixture, place: Path) -> None:
+    if fixture.users or fixture.groups:
+        kept = json.loads(Path(f"{place}/jail.json").read_text())["accounts"]
+        assert (kept["users"], kept["groups"]) == (sorted(fixture.users), sorted(fixture.groups))
+
+
 @pytest.mark.parametrize("fixture", _FIXTURES, ids=lambda fixture: fixture.source.stem)
 def test_both_engines(fixture: fx.Fixture, place: Path) -> None:
     command, stated = _on_host(fixture, place)
@@ -76,6 +82,7 @@ def test_both_engines(fixture: fx.Fixture, place: Path) -> None:
         result, own = _learn(fixture, place, command, "--engine", engine)
         # Sorted lists, so that a difference shows as the lines that differ.
         assert sorted(own) == sorted(stated), (engine, result)
+        _check_accounts(fixture, place)
         lines = _manifest(fixture, place)
         for name in (*fixture.holds, *fixture.lacks):
             found = any(f'"path": "{place}/base/{name}"' in line for line in lines)
@@ -90,6 +97,7 @@ def test_both_engines(fixture: fx.Fixture, place: Path) -> None:
 def test_restart(fixture: fx.Fixture, place: Path) -> None:
     command, stated = _on_host(fixture, place)
     result, own = _learn(fixture, place, command, "--restart")
+    _check_accounts(fixture, place)
     if not fixture.restart_differs:
         assert sorted(own) == sorted(stated), result
 
