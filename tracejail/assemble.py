@@ -185,6 +185,7 @@ def same_in_both(manifest: Manifest, proof: Ledger, outcome: Outcome) -> Manifes
     return replace(
         manifest,
         absent=tuple(note for note in manifest.absent if note.path in proof.absent),
+        sockets=tuple(note for note in manifest.sockets if note.path in proof.sockets),
         listens=tuple(address for address in manifest.listens if address in outcome.listens),
     )
 

@@ -26,6 +26,7 @@ from tracejail.manifest import merge, read_manifest, write_manifest
 from tracejail.model import Accounts, Command, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
 from tracejail.replaceable import check_replaceable
 from tracejail.resolve.accounts import account_names, words_of
+from tracejail.resolve.modules import of_account_modules
 from tracejail.result import ended, result_of, why_not
 from tracejail.show import Show
 from tracejail.trace.engine import Engine
@@ -202,6 +203,8 @@ def _prove(
         manifest = _manifest(work, learned, jail, keep, all_names, former)
         manifest = _build(work, manifest, stage)
         return manifest, None, *why_not(learned.outcome, learned.ledger, options, work.unreachable)
+    whole, lean = learned, _without_account_modules(work, learned)
+    learned = lean
     for _ in range(options.max_rounds):
         manifest = _manifest(work, learned, jail, keep, all_names, former, names)
         manifest = _build(work, manifest, stage)
@@ -215,17 +218,23 @@ def _prove(
             if printed - names:
                 names |= printed
                 continue
-            if widest or manifest.accounts.everything or not _asks_in_vain(learned, proof):
+            settled = widest or manifest.accounts.everything or not _asks_in_vain(learned, proof)
+            if settled and (learned is whole or _became_the_same(learned.outcome, proof.outcome)):
                 if keep is not Keep.USED and options.accounts != "all" and former is None:
                     manifest, proof = _with_fewest_accounts(work, learned, stage, jail, all_names, names, manifest, proof)
                 return replace(manifest, clean=True, written=proof.written), proof, "", ""
+        if learned is not whole:
+            learned = whole  # is it for the modules that were left out?
+            continue
         if not widest and not manifest.accounts.everything:
+            learned = lean
             # An account that is not found shows as a look-up elsewhere, or as an early end: try more of them first.
             keep = Keep.NAMED if keep is Keep.USED else Keep.ALL
             widest = keep is Keep.ALL
             continue
         keep = Keep.ALL if options.accounts == "all" else Keep.USED
         widest = keep is Keep.ALL
+        lean = learned
         if _grew(learned, proof):
             continue
         if expected or all_names or not learned.listed:
@@ -267,6 +276,21 @@ def _printed_accounts(work: Learner, first: Outcome, second: Outcome, manifest: 
     return left_out & (before - after)
 
 
+def _without_account_modules(work: Learner, learned: Learned) -> Learned:
+    """What was learned without the modules that know accounts beside those of files, as most of them ask a daemon that a
+    jail has no socket of: whether they answered anything shows in a run without them."""
+    spare = of_account_modules(work.host, learned.ledger.entries) if work.options.accounts != "all" else frozenset()
+    if not spare:
+        return learned
+    entries = {path: entry for path, entry in learned.ledger.entries.items() if path not in spare}
+    return replace(learned, ledger=replace(learned.ledger, entries=entries))
+
+
+def _became_the_same(first: Outcome, second: Outcome) -> bool:
+    """Whether two runs took on the same users, and gave themselves and their files the same groups."""
+    return (first.became, first.groups) == (second.became, second.groups)
+
+
 def _asks_in_vain(learned: Learned, proof: Proof) -> bool:
     """Whether an account that was found while it was learned is not now; by which name or number it was is not known."""
     return not proof.ledger.unknown <= learned.ledger.unknown
@@ -281,6 +305,7 @@ def _with_fewest_accounts(
     best = manifest, proof
     built = manifest
     known = manifest.accounts
+    same = not _differs(learned.outcome, proof.outcome)
     kept = account_names(work.host) if known.everything else {*known.users, *known.groups}
 
     def enough(tried: frozenset[str]) -> bool:
@@ -293,6 +318,8 @@ def _with_fewest_accounts(
         right = (
             as_expected(again.outcome, work.options.expect) and not again.ledger.missing
             and not _asks_in_vain(learned, again) and not _printed_accounts(work, learned.outcome, again.outcome, built)
+            and _became_the_same(learned.outcome, again.outcome)
+            and not (same and _differs(learned.outcome, again.outcome))
         )
         if right:
             best = built, again

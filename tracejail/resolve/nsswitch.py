@@ -20,6 +20,7 @@ _DATABASES = frozenset((
     b"aliases", b"ethers", b"group", b"gshadow", b"hosts", b"initgroups", b"netgroup", b"networks", b"passwd", b"protocols",
     b"publickey", b"rpc", b"services", b"shadow",
 ))
+_ACCOUNTS = frozenset((b"passwd", b"group", b"initgroups", b"shadow", b"gshadow"))
 _LINE = re.compile(rb"(\s*)([^\s:#]+)(:)([^#\n]*)(.*)", re.DOTALL)
 _SERVICE = re.compile(rb"\s*([^\s\[]+)\s*(?:\[([^\]]*)\])?")
 _PAIR = re.compile(rb"\s*(!?)\s*([A-Za-z]+)\s*=\s*([A-Za-z]+)")
@@ -44,6 +45,19 @@ def modules_in(paths: Collection[str]) -> frozenset[bytes]:
     """The services of which a jail with these paths has the module."""
     found = (_MODULE.match(os.path.basename(path)) for path in paths)
     return frozenset(os.fsencode(match[1]) for match in found if match)
+
+
+def account_modules(text: bytes, modules: Collection[bytes]) -> frozenset[bytes]:
+    """Those of the modules that serve accounts and nothing else."""
+    serving: dict[bytes, set[bytes]] = {}
+
+    def note(name: bytes, services: list[_Service]) -> list[_Service]:
+        for service in services:
+            serving.setdefault(service.name, set()).add(name)
+        return services
+
+    _with_lines(text, note)
+    return frozenset(name for name in modules if name in serving and serving[name] <= _ACCOUNTS)
 
 
 def reduce_nsswitch(text: bytes, modules: Collection[bytes]) -> bytes:
