@@ -88,18 +88,23 @@ def test_lines_as_the_c_library_takes_them(tmp_path: Path) -> None:
     (tmp_path / "etc/group").write_bytes(b"app:x:50\nmany:x:60:app,last\nother:x:50:last")
     host = open_host_root(str(tmp_path))
     kept = accounts_for(host, {0, 50, 51}, (), ())
-    assert kept == Accounts(False, ("app", "odd", "root"), ("app", "many", "other"))
+    assert kept == Accounts(False, ("app", "odd", "root"), ("app", "many"))
     assert reduce_passwd(text, kept) == text.replace(b"  app", b"app").rpartition(b"\n")[0] + b"\n"
-    assert reduce_group((tmp_path / "etc/group").read_bytes(), kept) == b"app:x:50:\nmany:x:60:app\nother:x:50:\n"
+    assert reduce_group((tmp_path / "etc/group").read_bytes(), kept) == b"app:x:50:\nmany:x:60:app\n"
     assert find_user(host, "last") == (52, 52, (50, 52, 60))
 
 
-def test_users_of_one_id_stay_in_their_order(tmp_path: Path) -> None:
+def test_of_some_with_the_same_id_the_first(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
-    text = b"toor:x:0:0::/:/bin/sh\nroot:x:0:0::/:/bin/sh\nme:x:7:7::/:/bin/sh\n"
+    text = b"toor:x:0:0::/:/bin/sh\nroot:x:0:0::/:/bin/sh\nadmin:x:0:0::/:/bin/sh\nme:x:7:7::/:/bin/sh\n"
     (tmp_path / "etc/passwd").write_bytes(text)
-    kept = accounts_for(open_host_root(str(tmp_path)), {0}, {0}, ())
-    assert reduce_passwd(text, kept) == text.replace(b"me:x:7:7::/:/bin/sh\n", b"")
+    (tmp_path / "etc/group").write_bytes(b"root:x:0:\nwheel:x:0:\nbackup:x:0:me\n")
+    host = open_host_root(str(tmp_path))
+    assert accounts_for(host, {0}, {0}, ()) == Accounts(False, ("toor",), ("root",))
+    kept = accounts_for(host, {0}, {0}, {"admin", "wheel"})
+    assert kept == Accounts(False, ("admin", "toor"), ("root", "wheel"))
+    assert reduce_passwd(text, kept) == b"toor:x:0:0::/:/bin/sh\nadmin:x:0:0::/:/bin/sh\n"
+    assert accounts_for(host, {7}, (), ()).groups == ("backup",)
 
 
 def test_passwords_of_those_alone_who_log_in(host: HostRoot) -> None:

@@ -64,22 +64,30 @@ def accounts_for(
     host: HostRoot, users: Iterable[int], groups: Iterable[int], names: Iterable[str],
     become: Iterable[int] = (), asked: Iterable[str] = (),
 ) -> Accounts:
-    """The accounts to keep: those with these ids or names, their primary groups and the groups that list them.
+    """The accounts to keep: those with these ids or names, their primary groups and the groups that list them. Of some
+    with the same id it is the first, as that is the one that a look-up by number finds.
 
     Of those of them whose ids the target took on (`become`) or whose names it was given (`asked`) the password is kept, too.
     """
     uids, gids, words = set(users), set(groups), {os.fsencode(name) for name in names}
     taken, given = set(become), {os.fsencode(name) for name in asked}
-    kept = [parts for parts in _passwd(host) if int(parts[2]) in uids or parts[0] in words]
+    kept = [parts for parts, first in _first_of_id(_passwd(host)) if first and int(parts[2]) in uids or parts[0] in words]
     user_names = {parts[0] for parts in kept}
     gids |= {int(parts[3]) for parts in kept if _is_id(parts[3])}
     group_names = {
         parts[0]
-        for parts in _group(host)
-        if int(parts[2]) in gids or parts[0] in words or user_names & set(_members(parts))
+        for parts, first in _first_of_id(_group(host))
+        if first and int(parts[2]) in gids or parts[0] in words or user_names & set(_members(parts))
     }
     passwords = {parts[0] for parts in kept if int(parts[2]) in taken or parts[0] in given}
     return Accounts(False, _sorted(user_names), _sorted(group_names), _sorted(passwords))
+
+
+def _first_of_id(rows: Iterable[list[bytes]]) -> Iterator[tuple[list[bytes], bool]]:
+    seen: set[int] = set()
+    for row in rows:
+        yield row, int(row[2]) not in seen
+        seen.add(int(row[2]))
 
 
 def account_names(host: HostRoot) -> set[str]:

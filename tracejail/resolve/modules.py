@@ -17,12 +17,12 @@ def of_account_modules(host: HostRoot, entries: Mapping[str, Entry]) -> frozense
     """The paths of modules that know accounts beside those of files, and serve nothing else; and of the libraries that no
     other file of the jail names."""
     settings = [path for path, entry in entries.items() if entry.content is Content.NSSWITCH]
-    if not settings or not modules_in(entries):
+    modules = modules_in(entries)
+    if not settings or not modules:
         return frozenset()
-    text = read_start(host, JailPath(settings[0]), _LARGEST)
-    files = {f"libnss_{os.fsdecode(name)}.so.2" for name in account_modules(text, modules_in(entries))}
-    spare = {real for path in entries if os.path.basename(path) in files for real in _hops(entries, path)}
-    return frozenset(_with_libraries(host, entries, spare)) if spare else frozenset()
+    services = account_modules(read_start(host, JailPath(settings[0]), _LARGEST), modules)
+    files = {f"libnss_{os.fsdecode(name)}.so.2" for name in services}
+    return frozenset(_spare(host, entries, [path for path in entries if os.path.basename(path) in files]))
 
 
 def _hops(entries: Mapping[str, Entry], path: str) -> list[str]:
@@ -36,9 +36,10 @@ def _hops(entries: Mapping[str, Entry], path: str) -> list[str]:
     return hops
 
 
-def _with_libraries(host: HostRoot, entries: Mapping[str, Entry], spare: set[str]) -> set[str]:
-    """With the libraries that are needed by what is spare and by nothing else. A needed library's name is a string of
-    the file that needs it (DT_NEEDED), and so is one that is opened by its name."""
+def _spare(host: HostRoot, entries: Mapping[str, Entry], modules: list[str]) -> set[str]:
+    """Those of the modules that no other file of the jail names, and the libraries that are named by them alone. A needed
+    library's name is a string of the file that needs it (DT_NEEDED), as is that of one which is opened by name; the linker
+    may have stored it as the end of a longer one."""
     texts: dict[str, bytes] = {}
 
     def text(path: str) -> bytes:
@@ -48,15 +49,17 @@ def _with_libraries(host: HostRoot, entries: Mapping[str, Entry], spare: set[str
             texts[path] = data if data.startswith(b"\x7fELF") else b""
         return texts[path]
 
+    def name(path: str) -> bytes:
+        return os.fsencode(os.path.basename(path)) + b"\0"
+
     libraries = [path for path in entries if ".so" in os.path.basename(path)]
-    pending = list(spare)
+    spare: set[str] = set()
+    pending = modules
     while pending:
-        data = text(pending.pop())
-        for library in libraries:
-            name = b"\0" + os.fsencode(os.path.basename(library)) + b"\0"
-            if library not in spare and name in data:
-                own = spare | set(_hops(entries, library))
-                if not any(name in text(path) for path in entries if path not in own):
-                    pending += own - spare
-                    spare = own
+        path = pending.pop()
+        own = spare | set(_hops(entries, path))
+        if path not in spare and not any(name(path) in text(other) for other in entries if other not in own):
+            spare = own
+            needed = [library for library in libraries if any(name(library) in text(one) for one in _hops(entries, path))]
+            pending += [library for library in needed if library not in spare]
     return spare
