@@ -265,3 +265,18 @@ def test_another_root_in_the_jail_keeps_its_accounts(site: Site, host: PrivateHo
     assert manifest["accounts"]["users"] == ["root"]
     denied = host.tracejail("learn", "--json", "-j", f"{site.jail}2", "cat", f"{root}/etc/shadow")
     assert denied.returncode == 4, denied.stdout[:1000]
+
+
+def test_nginx_has_no_others(site: Site, host: PrivateHost) -> None:
+    host.shell("""
+        rm -f /etc/nginx/sites-enabled/*
+        echo 'server { listen 8000; root /srv/www; }' >/etc/nginx/conf.d/s.conf
+        mkdir -p /srv/www; echo a page >/srv/www/index.html; chown -R www-data: /srv/www
+    """)
+    client = "curl -fsS --noproxy '*' http://127.0.0.1:8000/ | grep -q page"
+    manifest = _learn(host, site, ("--exercise", client), ["nginx", "-g", "daemon off;"])
+    # adm has its logs.
+    assert (manifest["accounts"]["users"], manifest["accounts"]["groups"]) == (["root", "www-data"], ["adm", "root", "www-data"])
+    assert manifest["rounds"] == 2
+    assert [path for path in entry_paths(manifest) if "libnss" in path] == []
+    assert (site.jail / "etc/group").read_text() == "root:x:0:\nadm:x:4:\nwww-data:x:33:\n"
