@@ -40,7 +40,7 @@ def contents_of(host: HostRoot, entries: Iterable[Entry], accounts: Accounts) ->
                 return text if accounts.everything else reduce(text, accounts)
             case Content.NSSWITCH:
                 text = read_start(host, entry.path, _LARGEST_MADE)
-                return reduce_nsswitch(text, modules_in(present))
+                return reduce_nsswitch(text, _modules(present.values()))
             case Content.LD_CACHE:
                 data = read_start(host, entry.path, _LARGEST_MADE)
                 # Most libraries of a host are in no directory of the jail: they need no walk.
@@ -50,6 +50,10 @@ def contents_of(host: HostRoot, entries: Iterable[Entry], accounts: Accounts) ->
     return give
 
 
+def _modules(entries: Iterable[Entry]) -> frozenset[bytes]:
+    return modules_in([entry.path for entry in entries if entry.content is not Content.EMPTY])
+
+
 def put_bells(host: HostRoot, entries: Iterable[Entry], tree: Tree, whole: bool = False) -> None:
     """Give nsswitch.conf in a trial's tree its bells, so that the accounts which are asked for in vain can be compared
     with another run's. With `whole` it is the host's, else the jail's."""
@@ -57,7 +61,7 @@ def put_bells(host: HostRoot, entries: Iterable[Entry], tree: Tree, whole: bool 
     for entry in entries:
         if entry.content is Content.NSSWITCH:
             text = read_start(host, entry.path, _LARGEST_MADE)
-            text = text if whole else reduce_nsswitch(text, modules_in([entry.path for entry in entries]))
+            text = text if whole else reduce_nsswitch(text, _modules(entries))
             remove(tree, entry.path)
             make_file(tree, entry.path, with_bells(text), attributes_of(entry))
 

@@ -220,7 +220,9 @@ def _prove(
                 continue
             settled = widest or manifest.accounts.everything or not _asks_in_vain(learned, proof)
             if settled and (learned is whole or _became_the_same(learned.outcome, proof.outcome)):
-                if keep is not Keep.USED and options.accounts != "all" and former is None:
+                if keep is not Keep.USED and options.accounts != "all" and former is not None:
+                    work.notes[f"with fewer accounts it went otherwise: the jail has {keep.value}"] = None
+                elif keep is not Keep.USED and options.accounts != "all":
                     manifest, proof = _with_fewest_accounts(work, learned, stage, jail, all_names, names, manifest, proof)
                 return replace(manifest, clean=True, written=proof.written), proof, "", ""
         if learned is not whole:

@@ -45,8 +45,8 @@ def _spare(host: HostRoot, entries: Mapping[str, Entry], modules: list[str]) -> 
     def text(path: str) -> bytes:
         if path not in texts:
             is_file = entries[path].type is EntryType.FILE and entries[path].content is Content.HOST
-            data = read_start(host, JailPath(path), _LARGEST) if is_file else b""
-            texts[path] = data if data.startswith(b"\x7fELF") else b""
+            is_elf = is_file and read_start(host, JailPath(path), 4) == b"\x7fELF"
+            texts[path] = read_start(host, JailPath(path), _LARGEST) if is_elf else b""
         return texts[path]
 
     def name(path: str) -> bytes:

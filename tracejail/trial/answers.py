@@ -277,13 +277,13 @@ class Answers:
 
     def _miss(self, record: SyscallRecord, miss: Miss) -> bool:
         argument = miss.argument
-        if miss.kind is MissKind.DENIED:
-            self._heard(miss)
-            self._remember(self.supply.ledger.refused, argument, miss.because, "the kernel said no")
-            return False
         database = rung(argument.spelled)
         if database:
             self.supply.ledger.unknown.add((record.program, database))
+            return False
+        if miss.kind is MissKind.DENIED:
+            self._heard(miss)
+            self._remember(self.supply.ledger.refused, argument, miss.because, "the kernel said no")
             return False
         create = argument.want is Want.CREATE
         key = self._asked(record, argument)
