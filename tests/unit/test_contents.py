@@ -13,6 +13,7 @@ from nouns import directory, entry, link, manifest
 from tracejail import assemble, contents
 from tracejail.assemble import Keep, Shape
 from tracejail.contents import contents_of, with_digests, with_hard_links
+from tracejail.errors import InputOutputError
 from tracejail.model import Accounts, Command, Content, Entry, EntryType
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.loader import CacheLibrary, read_cache, write_cache
@@ -121,3 +122,17 @@ def test_a_second_manifest_of_a_run_reads_nothing_again(tmp_path: Path, host: Ho
     assert [one.path for one in first.entries] == ["/made/by/it", "/srv", "/srv/deep", "/srv/deep/looked-at"]
     assert first.entries[-1] == ledger.entries["/srv/deep/looked-at"] and first.entries[-1].sha256 == sha256(b"text")
     assert manifest(*first.entries).entries == first.entries
+
+
+def test_what_is_made_of_accounts(tmp_path: Path, host: HostRoot) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/nsswitch.conf").write_text("passwd: files systemd sss\n")
+    (tmp_path / "etc/shadow").write_text("root:$6$a$b:1::::::\nme:$6$c$d:2::::::\nyou:$6$e$f:3::::::\n")
+    settings, shadow = entry("/etc/nsswitch.conf", content=Content.NSSWITCH), entry("/etc/shadow", content=Content.ACCOUNTS)
+    module, listed = entry("/lib/libnss_systemd.so.2"), entry("/lib/libnss_sss.so.2", content=Content.EMPTY)
+    kept = Accounts(users=("me", "root"), passwords=("me",))
+    give = contents_of(host, [settings, shadow, module, listed], kept)
+    assert give(settings) == b"passwd: files systemd\n"
+    assert give(shadow) == b"root:*:1::::::\nme:$6$c$d:2::::::\n"
+    with pytest.raises(InputOutputError):
+        give(entry("/etc/fstab", content=Content.ACCOUNTS))

@@ -30,6 +30,7 @@ NO_KEYS = [
     b"\0\n-----BEGIN PRIVATE KEY-----\n" + BODY,
 ]
 BY_PLACE = [
+    "/srv/root/etc/shadow", "/srv/root/etc/gshadow-",
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssl/private/site.key",
     "/etc/ssh/ssh_host_ed25519_key", "/home/a/.ssh/id_ed25519", "/root/.aws/credentials", "/root/.kube/config",
     "/root/.netrc", "/root/.pgpass", "/root/.my.cnf", "/root/.gnupg/secring.gpg", "/root/.bash_history",

@@ -16,6 +16,13 @@ def because(record: SyscallRecord, argument: PathArgument) -> Because:
     return Because(record.program, record.syscall, argument.spelled)
 
 
+def absolute(argument: PathArgument) -> str:
+    """The path of an argument as text, from the jail's root, `..` kept."""
+    if argument.spelled.startswith("/"):
+        return (argument.root if argument.root != "/" else "") + argument.spelled
+    return f"{argument.base.rstrip('/')}/{argument.spelled}"
+
+
 def misses(record: SyscallRecord) -> tuple[Miss, ...]:
     """The misses that a finished call shows, one for each path that may be the reason. None for a call that removes
     a thing that is not there: on the host it would be there no longer either."""

@@ -16,8 +16,8 @@ from tracejail.kernel.processes import credentials
 from tracejail.model import Because, EntryType, Miss, MissKind, Origin, PathArgument, PathNote, SyscallRecord, Want
 from tracejail.resolve.nsswitch import rung
 from tracejail.trace.engine import Answer
+from tracejail.trace.misses import absolute, misses
 from tracejail.trace.misses import because as because_of
-from tracejail.trace.misses import misses
 from tracejail.trace.table import LOOKS, OPENS, PERMISSIONS, ROWS
 
 from .listeners import LOG
@@ -40,8 +40,6 @@ _MAKES_DIRECTORY = frozenset(("mkdir", "mkdirat"))
 _MOVES = ("rename", "rmdir", "unlinkat")
 SYSTEM_LOG = "the system log: a log daemon must listen there"
 _NO_WAY_OUT = (-errno.ENETUNREACH, -errno.EHOSTUNREACH)
-
-
 _NOT_TO_LIST = os.O_PATH | os.O_ACCMODE | os.O_CREAT
 
 
@@ -400,10 +398,3 @@ class Answers:
                 came += self.supply.bring(found)
                 self._note(found, miss.because, miss.kind)
         return came
-
-
-def absolute(argument: PathArgument) -> str:
-    """The path of an argument as text, from the jail's root, `..` kept."""
-    if argument.spelled.startswith("/"):
-        return (argument.root if argument.root != "/" else "") + argument.spelled
-    return f"{argument.base.rstrip('/')}/{argument.spelled}"
