@@ -22,4 +22,4 @@ def fewest(candidates: Sequence[str], enough: Callable[[frozenset[str]], bool]) 
         of_first = search(given | frozenset(second), first)
         return of_first | search(given | of_first, second) if not enough(given | of_first) else of_first
 
-    return search(frozenset(), candidates)
+    return search(frozenset(), candidates) if candidates else frozenset()

@@ -33,3 +33,7 @@ def test_all_small_cases() -> None:
         for count in range(1, size + 1):
             for needed in itertools.combinations(names, count):
                 assert fewest(names, lambda given, needed=needed: set(needed) <= given) == set(needed)  # type: ignore[misc]
+
+
+def test_of_none_none() -> None:
+    assert fewest((), lambda names: True) == frozenset()
