@@ -197,7 +197,8 @@ def _prove(
     options = work.options
     keep = Keep.ALL if options.accounts == "all" else Keep.USED
     widest = keep is Keep.ALL
-    names: set[str] = set()   # of accounts that its output shows
+    names: set[str] = set()   # of accounts that its output shows, or that it may have asked for
+    guessed: set[str] = set()
     all_names = list(learned.listed) if options.listing in ("names", "all") else []
     if not as_expected(learned.outcome, options.expect):
         manifest = _manifest(work, learned, jail, keep, all_names, former)
@@ -211,6 +212,11 @@ def _prove(
         proof = _verify_run(work, manifest, stage)
         manifest = same_in_both(manifest, proof.ledger, proof.outcome)
         expected = as_expected(proof.outcome, options.expect)
+        wanted = _wanted(learned, proof, manifest) - names
+        if wanted:
+            guessed |= wanted
+            names |= wanted
+            continue
         if expected and not proof.ledger.missing:
             if not all_names and learned.listed and _differs(learned.outcome, proof.outcome):
                 manifest, proof = _with_names(work, learned, stage, jail, keep, former, manifest, proof, names)
@@ -222,8 +228,9 @@ def _prove(
             if settled and (learned is whole or _became_the_same(learned.outcome, proof.outcome)):
                 if keep is not Keep.USED and options.accounts != "all" and former is not None:
                     work.notes[f"with fewer accounts it went otherwise: the jail has {keep.value}"] = None
-                elif keep is not Keep.USED and options.accounts != "all":
-                    manifest, proof = _with_fewest_accounts(work, learned, stage, jail, all_names, names, manifest, proof)
+                elif (keep is not Keep.USED or len(guessed) > 1) and options.accounts != "all":
+                    least = names - guessed
+                    manifest, proof = _with_fewest_accounts(work, learned, stage, jail, all_names, least, manifest, proof)
                 return replace(manifest, clean=True, written=proof.written), proof, "", ""
         if learned is not whole:
             learned = whole  # is it for the modules that were left out?
@@ -296,6 +303,14 @@ def _became_the_same(first: Outcome, second: Outcome) -> bool:
 def _asks_in_vain(learned: Learned, proof: Proof) -> bool:
     """Whether an account that was found while it was learned is not now; by which name or number it was is not known."""
     return not proof.ledger.unknown <= learned.ledger.unknown
+
+
+def _wanted(learned: Learned, proof: Proof, manifest: Manifest) -> set[str]:
+    """Accounts that may be the ones which are asked for in vain, and that the jail does not have."""
+    if manifest.accounts.everything or not _asks_in_vain(learned, proof):
+        return set()
+    kept = {"passwd": manifest.accounts.users, "group": manifest.accounts.groups}
+    return {name for database, name in proof.ledger.wanted if name not in kept[database]}
 
 
 def _with_fewest_accounts(

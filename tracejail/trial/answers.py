@@ -277,7 +277,7 @@ class Answers:
         argument = miss.argument
         database = rung(argument.spelled)
         if database:
-            self.supply.ledger.unknown.add((record.program, database))
+            self.supply.asked_in_vain(record, database)
             return False
         if miss.kind is MissKind.DENIED:
             self._heard(miss)

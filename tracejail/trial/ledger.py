@@ -21,6 +21,7 @@ class Ledger:
     sockets: dict[str, PathNote] = field(default_factory=dict)    # of other programs
     missing: dict[str, PathNote] = field(default_factory=dict)    # the host could satisfy it and this run did not
     unknown: set[tuple[str, str]] = field(default_factory=set)    # program, database: it looked up an account in vain
+    wanted: set[tuple[str, str]] = field(default_factory=set)     # database, name: which it may have been
     pending: list[tuple[Miss, Walk]] = field(default_factory=list)  # behind `missing`, to be brought after the run
     phase: str = "start"                                          # of the run, as trial.phases names it
     lines: dict[str, None] = field(default_factory=dict)          # every miss, as `kind syscall path`, once

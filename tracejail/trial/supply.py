@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
-from tracejail.model import Because, Content, Entry, EntryType, JailPath, MadeDirectory, MissKind, Origin
-from tracejail.resolve.accounts import REDUCE
+from tracejail.model import Because, Content, Entry, EntryType, JailPath, MadeDirectory, MissKind, Origin, SyscallRecord
+from tracejail.resolve.accounts import REDUCE, account_names
 from tracejail.resolve.elf import program_interpreter
 from tracejail.resolve.host import HostNode, HostRoot, inspect, names, open_source, read_start, xattrs
 from tracejail.resolve.nsswitch import with_bells
@@ -25,6 +25,7 @@ from tracejail.resolve.scripts import interpreter_line
 from .ledger import Ledger
 from .stand_ins import StandIns
 from .walk import Found, Hop, Place, Walk, join, walk
+from .wanted import names_near
 
 # How much of a file the policy looks at for a private key, in bytes.
 _START = 1 << 16
@@ -272,6 +273,13 @@ class Supply:
 
     def _was_listed(self, path: str) -> bool:
         return (path.rpartition("/")[0] or "/") in self.listed
+
+    def asked_in_vain(self, record: SyscallRecord, database: str) -> None:
+        """A program looked up an account that its passwd or group does not have."""
+        self.ledger.unknown.add((record.program, database))
+        known = {os.fsencode(name) for name in account_names(self.host)}
+        for name in names_near(record.thread, record.architecture, known):
+            self.ledger.wanted.add((database, os.fsdecode(name)))
 
     # --- interpreters ----------------------------------------------------------------------------------------
 
