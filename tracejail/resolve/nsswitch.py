@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-# Since glibc 2.34 these are part of the C library itself; an older one has modules for them, and files without `files` in
-# it would answer nothing.
+# Since glibc 2.34 these are part of the C library itself (`compat`, `db` and all others are not). An older one has modules
+# for them, which the run brings if it needs them; to name one that is not there does no harm.
 _WITHOUT_MODULE = (b"files", b"dns")
-# Other lines are for other readers, as sudo's and autofs', whose modules have other names; that of the libnss_compat module
-# are for what + lines name.
+# Other lines are for other readers, as sudo and autofs, whose modules have other names; passwd_compat and its like say where
+# the + lines of `compat` look.
 _DATABASES = frozenset((
     b"aliases", b"ethers", b"group", b"gshadow", b"hosts", b"initgroups", b"netgroup", b"networks", b"passwd", b"protocols",
     b"publickey", b"rpc", b"services", b"shadow",
