@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from private_host import PrivateHost
 from real import ENVIRONMENT, Site, entry_paths, until
-from servers import web
+from servers import data, web
 from servers.row import Row
 
-ROWS: tuple[Row, ...] = (*web.ROWS,)
+ROWS: tuple[Row, ...] = (*web.ROWS, *data.ROWS)
 
 
 @pytest.fixture
