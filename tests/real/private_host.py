@@ -25,6 +25,8 @@ done
 umount --lazy /mnt
 # A server that runs here, outside any jail, may remove a device, which is the machine's.
 for name in null zero full random urandom tty; do mount --bind /dev/$name /dev/$name; done
+printf '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n' >/etc/hosts
+chmod 644 /etc/hosts
 ip link set lo up
 echo staged
 exec sleep 100000

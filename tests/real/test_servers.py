@@ -37,6 +37,10 @@ def _client(site: Site, row: Row) -> str:
     return f"sh {d}/client >{d}/said 2>&1; cmp {d}/said {d}/expected || {{ cat {d}/said; exit 1; }}"
 
 
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace") if path.exists() else ""
+
+
 class Jailed:
     """The server in its plain jail: the report's own start command, in mount, pid and network namespaces."""
 
@@ -64,8 +68,7 @@ class Jailed:
         ready = row.ready.replace("{T}", str(self.site.files)) or client
         until(lambda: self.process.poll() is not None or self.client(ready).returncode == 0, f"{row.name} serves", 20)
         done = self.client(client)
-        said = (self.site.files / "said").read_text("utf-8", "replace")
-        log = (self.site.top / "log").read_text("utf-8", "replace")
+        said, log = _text(self.site.files / "said"), _text(self.site.top / "log")
         assert done.returncode == 0, f"{done.stdout}{done.stderr}\nsaid: {said}\nlog: {log}"
 
     def servers(self) -> list[int]:
@@ -110,8 +113,9 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
     options += ["-u", row.user] if row.user else []
     done = host.tracejail("learn", "--json", "-j", str(site.jail), *options, *row.options, "--exercise", client, *row.command)
     result = json.loads(done.stdout) if done.stdout.startswith("{") else {}
-    told = {key: result.get(key) for key in ("reason", "ended", "missing", "denied", "notes", "rounds", "exercise_output")}
-    assert done.returncode == 0, f"exit {done.returncode}\n{json.dumps(told, indent=1)}\n{done.stderr[-4000:]}"
+    told = {key: result.get(key) for key in ("reason", "ended", "missing", "denied", "notes", "rounds")}
+    told["said"] = _text(site.files / "said")
+    assert done.returncode == 0, f"exit {done.returncode}\n{json.dumps(told, indent=1, ensure_ascii=False)}\n{done.stderr[-4000:]}"
     manifest = json.loads(Path(f"{site.jail}.json").read_text("utf-8"))
     paths = set(entry_paths(manifest))
     assert set(row.held) <= paths

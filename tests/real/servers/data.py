@@ -29,4 +29,41 @@ test -s $TRACEJAIL_ROOT/var/lib/redis/dump.rdb && echo dumped
         held=("/etc/redis/redis.conf", "/var/lib/redis", "/var/log/redis"),
         kept_out=("/var/lib/redis/dump.rdb",),
     ),
+    # As pg_ctlcluster starts it, for the cluster that the package makes.
+    Row(
+        "postgresql", ("postgresql-15", "postgresql-client-15"),
+        ("/usr/lib/postgresql/15/bin/postgres", "-D", "/var/lib/postgresql/15/main", "-c",
+         "config_file=/etc/postgresql/15/main/postgresql.conf"),
+        prepare="""
+install -d -o postgres -g postgres -m 2775 /run/postgresql
+make-ssl-cert generate-default-snakeoil
+sed -i 's/^ssl = off/ssl = on/' /etc/postgresql/15/main/postgresql.conf
+""",
+        # By the socket first: who calls there is who he is (pg_hba.conf, "peer"). Only root may name another's root
+        # directory, everybody his own working directory. Then by TCP, with a password and TLS.
+        client="""
+user="setpriv --reuid postgres --regid postgres --init-groups"
+peer() { (cd $TRACEJAIL_ROOT/run/postgresql; $user psql -qtAX -h /proc/self/cwd "$@" 2>/dev/null); }
+peer -c "create role app login password 'secret'" -c 'create database app owner app'
+network() { PGPASSWORD=$1 PGSSLMODE=require psql -qtAX -h 127.0.0.1 -U app app -c "$2" 2>&1; }
+network secret "create table note (number serial primary key, said text, at timestamptz default now())"
+network secret "insert into note (said) values ('hello from postgresql'), ('straße')"
+network secret "select said from note order by said collate \\"de-x-icu\\""
+network secret "select upper('straße' collate \\"de-x-icu\\"), extract(hour from timestamptz '2024-07-01 12:00 Europe/Berlin' at time zone 'UTC')"
+network secret 'select * from none' | head -n 1
+network wrong 'select 1' | sed 's/.*FATAL/FATAL/' | head -n 1
+network secret 'do $$ begin raise notice $n$from a block$n$; end $$'
+peer -c 'drop database app' -c 'drop role app'
+""",
+        expected="""hello from postgresql
+straße
+STRASSE|10
+ERROR:  relation "none" does not exist
+FATAL:  password authentication failed for user "app"
+NOTICE:  from a block
+""",
+        stop="INT", user="postgres", options=("--allow", "/etc/ssl/private/ssl-cert-snakeoil.key"),
+        held=("/etc/postgresql/15/main/pg_hba.conf", "/usr/lib/postgresql/15/lib/plpgsql.so"),
+        kept_out=("/usr/bin/psql",),
+    ),
 )
