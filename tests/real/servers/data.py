@@ -66,4 +66,48 @@ NOTICE:  from a block
         held=("/etc/postgresql/15/main/pg_hba.conf", "/usr/lib/postgresql/15/lib/plpgsql.so"),
         kept_out=("/usr/bin/psql",),
     ),
+    # As mariadb.service starts it.
+    Row(
+        "mariadb", ("mariadb-server", "mariadb-client"), ("/usr/sbin/mariadbd",),
+        prepare="install -d -o mysql -g root -m 755 /run/mysqld",
+        # By the socket first, where root is who is root (unix_socket), then by TCP with a password.
+        client="""
+owner() { mariadb --no-defaults --default-character-set=utf8mb4 -N --socket=$TRACEJAIL_ROOT/run/mysqld/mysqld.sock -e "$1" 2>&1; }
+network() { mariadb --no-defaults --default-character-set=utf8mb4 -N -h 127.0.0.1 -u app -p$1 app -e "$2" 2>&1; }
+owner "create database app; grant all on app.* to app@localhost identified by 'secret'"
+network secret "create table note (number int auto_increment primary key, said text, fulltext (said)) engine=InnoDB"
+network secret "insert into note (said) values ('hello from mariadb'), ('straße')"
+network secret "select said from note where match (said) against ('hello')"
+network secret "select 'straße' = 'STRASSE' collate utf8mb4_unicode_ci, convert_tz('2024-07-01 12:00', '+02:00', '+00:00')"
+network secret "create table other (number int) engine=Aria; insert into other values (1), (2); select sum(number) from other"
+network secret 'select * from none' | grep ERROR
+network wrong 'select 1' | cut -d: -f1
+owner "select plugin_name from information_schema.plugins where plugin_name = 'unix_socket'"
+owner 'drop database app; drop user app@localhost'
+""",
+        expected="""hello from mariadb
+1	2024-07-01 10:00:00
+3
+ERROR 1146 (42S02) at line 1: Table 'app.none' doesn't exist
+ERROR 1045 (28000)
+unix_socket
+""",
+        user="mysql", held=("/etc/mysql/mariadb.conf.d/50-server.cnf", "/var/lib/mysql/ibdata1"),
+        kept_out=("/etc/mysql/debian.cnf", "/usr/bin/mariadb"), rounds=3,
+        why_more="at a reload it prints how much memory it uses, never the same: one run more, with all that it listed",
+    ),
+    # As its unit's wrapper starts it, with the words of /etc/memcached.conf.
+    Row(
+        "memcached", ("memcached",),
+        ("/usr/bin/memcached", "-m", "64", "-p", "11211", "-u", "memcache", "-l", "127.0.0.1", "-P",
+         "/var/run/memcached/memcached.pid"),
+        prepare="install -d -o memcache -g memcache /run/memcached",
+        client="""
+say() { { for line in "$@"; do printf '%s\\r\\n' "$line"; done; printf 'quit\\r\\n'; } | curl -sS telnet://127.0.0.1:11211 | tr -d '\\r'; }
+say 'set greeting 0 60 20' 'hello from memcached' 'get greeting' 'incr greeting 1' 'delete greeting' 'get greeting' 'nonsense'
+cat $TRACEJAIL_ROOT/run/memcached/memcached.pid >/dev/null && echo 'has a pid file'
+""",
+        expected="STORED\nVALUE greeting 0 20\nhello from memcached\nEND\n"
+                 "CLIENT_ERROR cannot increment or decrement non-numeric value\nDELETED\nEND\nERROR\nhas a pid file\n",
+    ),
 )
