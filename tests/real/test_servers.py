@@ -115,7 +115,8 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
     result = json.loads(done.stdout) if done.stdout.startswith("{") else {}
     told = {key: result.get(key) for key in ("reason", "ended", "missing", "denied", "notes", "rounds")}
     told["said"] = _text(site.files / "said")
-    assert done.returncode == 0, f"exit {done.returncode}\n{json.dumps(told, indent=1, ensure_ascii=False)}\n{done.stderr[-4000:]}"
+    shown = json.dumps(told, indent=1, ensure_ascii=False)
+    assert done.returncode == 0, f"exit {done.returncode}\n{shown}\n{done.stderr[-4000:]}"
     manifest = json.loads(Path(f"{site.jail}.json").read_text("utf-8"))
     paths = set(entry_paths(manifest))
     assert set(row.held) <= paths

@@ -49,7 +49,8 @@ network() { PGPASSWORD=$1 PGSSLMODE=require psql -qtAX -h 127.0.0.1 -U app app -
 network secret "create table note (number serial primary key, said text, at timestamptz default now())"
 network secret "insert into note (said) values ('hello from postgresql'), ('straße')"
 network secret "select said from note order by said collate \\"de-x-icu\\""
-network secret "select upper('straße' collate \\"de-x-icu\\"), extract(hour from timestamptz '2024-07-01 12:00 Europe/Berlin' at time zone 'UTC')"
+network secret "select upper('straße' collate \\"de-x-icu\\")"
+network secret "select extract(hour from timestamptz '2024-07-01 12:00 Europe/Berlin' at time zone 'UTC')"
 network secret 'select * from none' | head -n 1
 network wrong 'select 1' | sed 's/.*FATAL/FATAL/' | head -n 1
 network secret 'do $$ begin raise notice $n$from a block$n$; end $$'
@@ -57,7 +58,8 @@ peer -c 'drop database app' -c 'drop role app'
 """,
         expected="""hello from postgresql
 straße
-STRASSE|10
+STRASSE
+10
 ERROR:  relation "none" does not exist
 FATAL:  password authentication failed for user "app"
 NOTICE:  from a block
@@ -103,11 +105,63 @@ unix_socket
          "/var/run/memcached/memcached.pid"),
         prepare="install -d -o memcache -g memcache /run/memcached",
         client="""
-say() { { for line in "$@"; do printf '%s\\r\\n' "$line"; done; printf 'quit\\r\\n'; } | curl -sS telnet://127.0.0.1:11211 | tr -d '\\r'; }
+lines() { for line in "$@" quit; do printf '%s\\r\\n' "$line"; done; }
+say() { lines "$@" | curl -sS telnet://127.0.0.1:11211 | tr -d '\\r'; }
 say 'set greeting 0 60 20' 'hello from memcached' 'get greeting' 'incr greeting 1' 'delete greeting' 'get greeting' 'nonsense'
 cat $TRACEJAIL_ROOT/run/memcached/memcached.pid >/dev/null && echo 'has a pid file'
 """,
         expected="STORED\nVALUE greeting 0 20\nhello from memcached\nEND\n"
                  "CLIENT_ERROR cannot increment or decrement non-numeric value\nDELETED\nEND\nERROR\nhas a pid file\n",
+    ),
+    # As /etc/init.d/slapd starts it, but in the foreground: -d keeps it there, at debug level 0.
+    Row(
+        "slapd", ("slapd", "ldap-utils"),
+        ("/usr/sbin/slapd", "-h", "ldap:/// ldapi:///", "-g", "openldap", "-u", "openldap", "-F", "/etc/ldap/slapd.d", "-d", "0"),
+        prepare="install -d -o openldap -g openldap /run/slapd",
+        # By the socket first, where root may change the configuration; then by TCP, with the new password.
+        client="""
+socket=ldapi://$(echo $TRACEJAIL_ROOT/run/slapd/ldapi | sed s,/,%2F,g)
+cat >$0.root <<-END
+    dn: olcDatabase={1}mdb,cn=config
+    changetype: modify
+    replace: olcRootPW
+    olcRootPW: secret
+END
+cat >$0.people <<-END
+    dn: ou=people,dc=nodomain
+    objectClass: organizationalUnit
+
+    dn: uid=ada,ou=people,dc=nodomain
+    objectClass: inetOrgPerson
+    cn: Ada
+    sn: Lovelace
+    mail: ada@example.org
+    userPassword: hers
+END
+sed -i 's/^ *//' $0.root $0.people
+admin="-x -H ldap://127.0.0.1 -D cn=admin,dc=nodomain -w secret"
+ldapmodify -Q -Y EXTERNAL -H $socket -f $0.root
+ldapadd $admin -f $0.people
+ldapsearch -x -LLL -H ldap://127.0.0.1 -b dc=nodomain '(cn=ad*)' mail
+ldapwhoami -x -H ldap://127.0.0.1 -D uid=ada,ou=people,dc=nodomain -w hers
+ldapwhoami -x -H ldap://127.0.0.1 -D uid=ada,ou=people,dc=nodomain -w wrong
+ldapsearch -x -LLL -H ldap://127.0.0.1 -b dc=none
+ldapdelete $admin -r ou=people,dc=nodomain
+""",
+        expected="""modifying entry "olcDatabase={1}mdb,cn=config"
+
+adding new entry "ou=people,dc=nodomain"
+
+adding new entry "uid=ada,ou=people,dc=nodomain"
+
+dn: uid=ada,ou=people,dc=nodomain
+mail: ada@example.org
+
+dn:uid=ada,ou=people,dc=nodomain
+ldap_bind: Invalid credentials (49)
+No such object (32)
+""",
+        reload="", held=("/etc/ldap/slapd.d/cn=config/olcDatabase={1}mdb.ldif", "/var/lib/ldap/data.mdb"),
+        kept_out=("/usr/bin/ldapsearch",),
     ),
 )
