@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,17 +45,20 @@ def _text(path: Path) -> str:
 class Jailed:
     """The server in its plain jail: the report's own start command, in mount, pid and network namespaces."""
 
-    def __init__(self, host: PrivateHost, site: Site, manifest: dict, words: list[str]) -> None:  # type: ignore[type-arg]
+    def __init__(self, host: PrivateHost, site: Site, row: Row, manifest: dict) -> None:  # type: ignore[type-arg]
         lines = ["set -e", "ip link set lo up"]
         for mount in manifest["mounts"]:
             lines.append(f"mount -t {mount['type']} {mount['type']} {shlex.quote(str(site.jail) + mount['path'])}")
         # No exec: the target is not to be the first process of its pid namespace, which has signals of its own.
-        lines += ["set +e", f"chroot {_user(manifest)}{shlex.quote(str(site.jail))} {shlex.join(words)}", "exit $?"]
+        words = shlex.join(manifest["command"]["argv"])
+        lines += ["set +e", f"chroot {_user(manifest)}{shlex.quote(str(site.jail))} {words}", "exit $?"]
+        given = dict(word.split("=", 1) for option, word in pairwise(row.options) if option == "-E")
         self.log = (site.top / "log").open("ab")
         self.site = site
         self.process = subprocess.Popen(
             host.words(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "/bin/sh", "-c", "\n".join(lines)]),
-            cwd="/", env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
+            cwd="/", env={**ENVIRONMENT, **given}, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            start_new_session=True,
         )
 
     def client(self, script: str) -> subprocess.CompletedProcess[str]:
@@ -123,7 +127,7 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
     assert not set(row.kept_out) & paths
     assert result["rounds"] <= row.rounds
     for time in ("first", "second"):
-        jailed = Jailed(host, site, manifest, manifest["command"]["argv"])
+        jailed = Jailed(host, site, row, manifest)
         try:
             jailed.serves(row, client)
             if time == "first" and row.reload:
