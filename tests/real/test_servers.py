@@ -63,7 +63,7 @@ class Jailed:
 
     def client(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["nsenter", f"--target={self.process.pid}", "--mount", "--net", "--wd=/", "/bin/sh", "-c", script], cwd="/",
+            ["timeout", "40", "nsenter", f"--target={self.process.pid}", "--mount", "--net", "--wd=/", "/bin/sh", "-c", script], cwd="/",
             env={**ENVIRONMENT, "TRACEJAIL_ROOT": str(self.site.jail)}, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, timeout=60, check=False,
         )
