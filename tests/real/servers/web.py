@@ -144,6 +144,7 @@ frontend site
 backend pages
     server one ipv4@localhost:8000
 backend none
+    retries 0
     server none 127.0.0.1:8001
 END
 sed -i 's,^global$,&\\n    lua-load /etc/haproxy/greeting.lua,' /etc/haproxy/haproxy.cfg
