@@ -185,4 +185,42 @@ hello from lua
         reload="USR2", options=("--allow", "/etc/haproxy/site.pem"),
         held=("/etc/haproxy/errors/503.http", "/etc/haproxy/greeting.lua", "/var/lib/haproxy"),
     ),
+    # As squid.service starts it, before a server of the exercise.
+    Row(
+        "squid", ("squid",), ("/usr/sbin/squid", "--foreground", "-YC"),
+        prepare="""
+install -d -g proxy -m 775 /run/squid
+echo '127.0.0.1 pages.example' >>/etc/hosts
+mkdir {T}/pages
+echo 'hello from behind squid' >{T}/pages/page.txt
+touch -d 2020-01-01 {T}/pages/page.txt
+""",
+        client=f"""
+python3 -m http.server --bind 127.0.0.1 --directory {{T}}/pages 8000 >$0.log 2>&1 &
+trap "kill $!; wait" EXIT
+for again in $(seq 100); do {_ASK} -o /dev/null http://127.0.0.1:8000/ 2>/dev/null && break; sleep 0.1; done
+through() {{ curl -sS --noproxy '' -x http://127.0.0.1:3128 "$@" 2>&1; }}
+through http://pages.example:8000/page.txt
+through -i http://pages.example:8000/page.txt | grep -o -e 'X-Cache: HIT' -e 'hello.*'
+through http://127.0.0.1:8001/ | grep -e '<title>' -e '<p><b>Connection'
+through -p http://127.0.0.1:22/ | grep -o 403
+through -H 'Accept-Language: de' http://127.0.0.1:23/ | grep '<title>'
+{_ASK} http://127.0.0.1:3128/squid-internal-mgr/menu | grep -o 'Cache Manager Menu'
+{_ASK} -o /dev/null -w '%{{content_type}}\\n' http://127.0.0.1:3128/squid-internal-static/icons/SN.png
+grep -c 'TCP_.*HIT.*page.txt' $TRACEJAIL_ROOT/var/log/squid/access.log | sed 's/[1-9].*/logged/'
+""",
+        expected="""hello from behind squid
+X-Cache: HIT
+hello from behind squid
+<title>ERROR: The requested URL could not be retrieved</title>
+<p><b>Connection to 127.0.0.1 failed.</b></p>
+403
+<title>FEHLER: Die angeforderte URL konnte nicht gefunden werden</title>
+Cache Manager Menu
+image/png
+logged
+""",
+        stop="INT", options=("--exclude", "/dev/console"),
+        held=("/etc/squid/conf.d/debian.conf", "/usr/lib/squid/log_file_daemon"),
+    ),
 )
