@@ -112,7 +112,7 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
     client = _client(site, row)
     if row.prepare:
         host.shell(row.prepare.replace("{T}", str(site.files)))
-    options = ["--stop", row.stop]
+    options = ["--again", "--stop", row.stop]
     options += ["--reload", row.reload] if row.reload else []
     options += ["-u", row.user] if row.user else []
     done = host.tracejail("learn", "--json", "-j", str(site.jail), *options, *row.options, "--exercise", client, *row.command)

@@ -187,7 +187,7 @@ hello from lua
     ),
     # As squid.service starts it, before a server of the exercise.
     Row(
-        "squid", ("squid",), ("/usr/sbin/squid", "--foreground", "-YC"),
+        "squid", ("squid",), ("/usr/sbin/squid", "--foreground", "-sYC"),
         prepare="""
 install -d -g proxy -m 775 /run/squid
 echo '127.0.0.1 pages.example' >>/etc/hosts
@@ -220,7 +220,7 @@ Cache Manager Menu
 image/png
 logged
 """,
-        stop="INT", options=("--exclude", "/dev/console"),
+        stop="INT",
         held=("/etc/squid/conf.d/debian.conf", "/usr/lib/squid/log_file_daemon"),
     ),
 )
