@@ -63,8 +63,8 @@ class Jailed:
 
     def client(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["timeout", "40", "nsenter", f"--target={self.process.pid}", "--mount", "--net", "--wd=/", "/bin/sh", "-c", script], cwd="/",
-            env={**ENVIRONMENT, "TRACEJAIL_ROOT": str(self.site.jail)}, stdin=subprocess.DEVNULL, capture_output=True,
+            ["timeout", "40", "nsenter", f"--target={self.process.pid}", "--mount", "--net", "--wd=/", "/bin/sh", "-c", script],
+            cwd="/", env={**ENVIRONMENT, "TRACEJAIL_ROOT": str(self.site.jail)}, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, timeout=60, check=False,
         )
 
@@ -114,6 +114,7 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
         host.shell(row.prepare.replace("{T}", str(site.files)))
     options = ["--again", "--stop", row.stop]
     options += ["--reload", row.reload] if row.reload else []
+    options += ["--reopen", row.reopen] if row.reopen else []
     options += ["-u", row.user] if row.user else []
     done = host.tracejail("learn", "--json", "-j", str(site.jail), *options, *row.options, "--exercise", client, *row.command)
     result = json.loads(done.stdout) if done.stdout.startswith("{") else {}
@@ -130,11 +131,12 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
         jailed = Jailed(host, site, row, manifest)
         try:
             jailed.serves(row, client)
-            if time == "first" and row.reload:
-                if row.reload.startswith("command:"):
-                    assert jailed.client(row.reload.removeprefix("command:")).returncode == 0
-                else:
-                    jailed.signal(signal.Signals[f"SIG{row.reload}"])
-                jailed.serves(row, client)
+            for word in (row.reload, row.reopen) if time == "first" else ():
+                if word.startswith("command:"):
+                    assert jailed.client(word.removeprefix("command:")).returncode == 0
+                elif word:
+                    jailed.signal(signal.Signals[f"SIG{word}"])
+                if word:
+                    jailed.serves(row, client)
         finally:
             jailed.end(signal.Signals[f"SIG{row.stop}"])

@@ -21,6 +21,7 @@ class Row:
     prepare: str = ""                  # shell lines: configuration beside the package's default, data
     ready: str = ""                    # shell line that succeeds when the server serves; by default the client itself
     reload: str = "HUP"                # signal, command:CMD, or "" where it has no reload
+    reopen: str = ""                   # signal for new log files, where it knows one
     stop: str = "TERM"
     options: tuple[str, ...] = ()      # of learn
     user: str = ""                     # that it is started as

@@ -32,7 +32,7 @@ cp /etc/nginx/tls/certificate.pem {T}/
 """,
         expected="hello from nginx\nhello from nginx\n404\n",
         options=("--allow", "/etc/nginx/tls/key.pem"),
-        held=("/etc/nginx/sites-enabled/default", "/etc/nginx/sites-enabled/secure"),
+        reopen="USR1", held=("/etc/nginx/sites-enabled/default", "/etc/nginx/sites-enabled/secure"),
     ),
     # As php8.2-fpm.service starts it.
     Row(
@@ -72,7 +72,7 @@ undefined function none()
 Status: 500 Internal Server Error
 Status: 404 Not Found
 """,
-        reload="USR2", held=("/var/www/html/greet.inc", "/etc/php/8.2/fpm/pool.d/www.conf"),
+        reload="USR2", reopen="USR1", held=("/var/www/html/greet.inc", "/etc/php/8.2/fpm/pool.d/www.conf"),
     ),
     # As apachectl starts it in the foreground, with what packages bring: their modules, their sites, their hook to PHP.
     # PHP-FPM stays outside, with its packaged pool, whose socket is in the jail: so did an administrator who had it there.
@@ -127,7 +127,8 @@ logged
     # As haproxy.service starts it, before a server of the exercise.
     Row(
         "haproxy", ("haproxy", "ssl-cert"),
-        ("/usr/sbin/haproxy", "-Ws", "-f", "/etc/haproxy/haproxy.cfg", "-p", "/run/haproxy.pid", "-S", "/run/haproxy-master.sock"),
+        ("/usr/sbin/haproxy", "-Ws", "-f", "/etc/haproxy/haproxy.cfg", "-p", "/run/haproxy.pid", "-S",
+         "/run/haproxy-master.sock"),
         prepare="""
 install -d -m 2775 -o haproxy -g haproxy /run/haproxy
 make-ssl-cert generate-default-snakeoil
@@ -220,7 +221,7 @@ Cache Manager Menu
 image/png
 logged
 """,
-        stop="INT",
+        reopen="USR1", stop="INT",
         held=("/etc/squid/conf.d/debian.conf", "/usr/lib/squid/log_file_daemon"),
     ),
 )
