@@ -14,6 +14,10 @@ done
 [ -z "$missing" ] && exit 0
 [ "$(id -u)" = 0 ] || { echo "these Debian packages are missing, and only root can install them:$missing" >&2; exit 1; }
 
+# Two at once would each take the other's policy for one that was there before.
+exec 9</usr/sbin
+flock 9
+
 # invoke-rc.d(8): status 101 of policy-rc.d means that no service may be started. What was there comes back.
 policy=/usr/sbin/policy-rc.d
 saved=
