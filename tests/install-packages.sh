@@ -5,7 +5,8 @@ set -eu
 packages=${*:-"python3-venv gcc libc6-dev gcc-multilib strace apache2 nginx-light redis-server postgresql-15 vsftpd
 openssh-server openssh-client php-cli php-mbstring default-jre-headless nodejs sqlite3 curl gawk busybox-static git
 openssl perl tar gzip bash bpftool iproute2 util-linux procps ca-certificates python3 file php8.2-fpm libfcgi-bin
-mariadb-server squid slapd ldap-utils haproxy memcached"}
+mariadb-server squid slapd ldap-utils haproxy memcached bind9 bind9-dnsutils unbound dnsmasq postfix
+dovecot-imapd chrony rsyslog adduser"}
 
 missing=
 for package in $packages; do
@@ -33,5 +34,10 @@ chmod 755 "$policy"
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+# Postfix asks what it is for, and without an answer it comes without a configuration.
+if command -v debconf-set-selections >/dev/null; then
+    echo 'postfix postfix/main_mailer_type select Local only' | debconf-set-selections
+    echo 'postfix postfix/mailname string localhost' | debconf-set-selections
+fi
 # shellcheck disable=SC2086
-apt-get install -y -qq --no-install-recommends $missing >/dev/null
+apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null
