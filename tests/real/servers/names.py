@@ -1,4 +1,4 @@
-"""Name servers, and the servers that keep a machine's time and its log."""
+"""Name servers."""
 
 from __future__ import annotations
 
