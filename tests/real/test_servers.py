@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from private_host import PrivateHost
 from real import ENVIRONMENT, Site, entry_paths, until
-from servers import data, names, system, web
+from servers import data, login, names, system, web
 from servers.row import Row
 
-ROWS: tuple[Row, ...] = (*web.ROWS, *data.ROWS, *names.ROWS, *system.ROWS)
+ROWS: tuple[Row, ...] = (*web.ROWS, *data.ROWS, *names.ROWS, *system.ROWS, *login.ROWS)
 
 
 @pytest.fixture
