@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from private_host import PrivateHost
 from real import ENVIRONMENT, Site, entry_paths, until
-from servers import data, login, names, system, web
+from servers import data, login, mail, names, system, web
 from servers.row import Row
 
-ROWS: tuple[Row, ...] = (*web.ROWS, *data.ROWS, *names.ROWS, *system.ROWS, *login.ROWS)
+ROWS: tuple[Row, ...] = (*web.ROWS, *data.ROWS, *names.ROWS, *system.ROWS, *login.ROWS, *mail.ROWS)
 
 
 @pytest.fixture
@@ -50,8 +50,9 @@ class Jailed:
         for mount in manifest["mounts"]:
             lines.append(f"mount -t {mount['type']} {mount['type']} {shlex.quote(str(site.jail) + mount['path'])}")
         # No exec: the target is not to be the first process of its pid namespace, which has signals of its own.
-        words = shlex.join(manifest["command"]["argv"])
-        lines += ["set +e", f"chroot {_user(manifest)}{shlex.quote(str(site.jail))} {words}", "exit $?"]
+        # And a server that goes into the background lives as long as its namespace.
+        server = f"chroot {_user(manifest)}{shlex.quote(str(site.jail))} {shlex.join(manifest['command']['argv'])}"
+        lines += ["set +e", server, "status=$?", "while kill -0 -1 2>/dev/null; do sleep 0.2; done", "exit $status"]
         given = dict(word.split("=", 1) for option, word in pairwise(row.options) if option == "-E")
         self.log = (site.top / "log").open("ab")
         self.site = site

@@ -1,0 +1,72 @@
+"""Mail servers."""
+
+from __future__ import annotations
+
+from .row import Row
+
+_CURL = "curl -sS --noproxy '*'"
+
+# The mail goes through smtpd, cleanup, the queue manager and local, into the mailbox of a user of the machine.
+_POSTFIX_CLIENT = f"""
+box=$TRACEJAIL_ROOT/var/mail/anna
+number=$(date +%s%N)
+printf 'From: bert@localhost\\r\\nTo: anna@localhost\\r\\nSubject: number %s\\r\\n\\r\\nhello by mail\\r\\n' $number >{{T}}/letter
+{_CURL} smtp://127.0.0.1/client.localhost --mail-from bert@localhost --mail-rcpt anna@localhost -T {{T}}/letter && echo sent
+for time in 1 2 3 4 5 6 7 8 9 10; do
+    grep -qs "Subject: number $number" $box && break
+    sleep 0.5
+done
+sed -n "/^Subject: number $number/,/^From /p" $box | grep hello
+stat -c '%U %G %a' $box
+{_CURL} smtp://127.0.0.1/client.localhost --mail-from bert@localhost --mail-rcpt nobody-here@localhost -T {{T}}/letter
+{_CURL} smtp://127.0.0.1/client.localhost --mail-from bert@localhost --mail-rcpt root@localhost -T {{T}}/letter && echo sent to root
+for time in 1 2 3 4 5 6 7 8 9 10; do
+    grep -qs "Subject: number $number" $TRACEJAIL_ROOT/var/mail/bert && break
+    sleep 0.5
+done
+grep -o "^X-Original-To: .*" $TRACEJAIL_ROOT/var/mail/bert | sort -u
+"""
+
+_DOVECOT_CLIENT = f"""
+{_CURL} --user anna:by-imap imap://127.0.0.1/INBOX -X 'SELECT INBOX' | grep -o '[0-9]* EXISTS' | tr -d '\\r'
+{_CURL} --user anna:by-imap 'imap://127.0.0.1/INBOX;UID=1;SECTION=TEXT' | tr -d '\\r' | grep .
+{_CURL} --user anna:by-imap --cacert {{T}}/certificate.pem 'imaps://localhost/INBOX?SUBJECT%20second' | tr -d '\\r'
+{_CURL} --user anna:wrong imap://127.0.0.1/ 2>/dev/null; echo $?
+"""
+
+ROWS = (
+    Row(
+        "postfix", ("postfix",), ("/usr/sbin/postfix", "start"),
+        prepare="""
+adduser --quiet --disabled-password --gecos '' anna
+adduser --quiet --disabled-password --gecos '' bert
+printf '127.0.0.1 localhost\\n' >/etc/hosts
+chmod 644 /etc/hosts
+echo 'root: bert' >>/etc/aliases
+newaliases
+/usr/lib/postfix/configure-instance.sh -
+""",
+        client=_POSTFIX_CLIENT, ready="bash -c 'exec 3<>/dev/tcp/127.0.0.1/25; read line <&3'",
+        expected="sent\nhello by mail\nanna mail 600\ncurl: (55) RCPT failed: 550\nsent to root\nX-Original-To: root@localhost\n",
+        held=("/usr/lib/postfix/sbin/local", "/usr/lib/postfix/sbin/cleanup"),
+    ),
+    Row(
+        "dovecot", ("dovecot-imapd", "openssl"), ("/usr/sbin/dovecot", "-F"),
+        prepare="""
+adduser --quiet --disabled-password --gecos '' anna
+echo anna:by-imap | chpasswd
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \\
+    -keyout /etc/dovecot/private/dovecot.key -out /etc/dovecot/private/dovecot.pem 2>/dev/null
+cp /etc/dovecot/private/dovecot.pem {T}/certificate.pem
+for number in first second; do
+    printf 'From bert@localhost Tue Nov 14 22:13:20 2023\\nSubject: the %s\\n\\nhello, %s\\n\\n' $number $number
+done >/var/mail/anna
+chown anna:mail /var/mail/anna
+chmod 660 /var/mail/anna
+""",
+        client=_DOVECOT_CLIENT, ready="bash -c 'exec 3<>/dev/tcp/127.0.0.1/143; read line <&3'",
+        expected="2 EXISTS\nhello, first\n* SEARCH 2\n67\n",
+        options=("--allow", "/etc/shadow", "--allow", "/etc/dovecot/private/dovecot.key"),
+        held=("/usr/lib/dovecot/imap", "/usr/lib/dovecot/auth", "/etc/pam.d/dovecot"),
+    ),
+)
