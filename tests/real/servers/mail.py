@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from .generation import greeting, served_as_written, written_anew
 from .row import Row
 
 _CURL = "curl -sS --noproxy '*'"
 
+_SEND = f"{_CURL} smtp://127.0.0.1/client.localhost --mail-from bert@localhost -T {{T}}/letter --mail-rcpt"
+
 # The mail goes through smtpd, cleanup, the queue manager and local, into the mailbox of a user of the machine.
 _POSTFIX_CLIENT = f"""
+{served_as_written("/etc/postfix/main.cf", greeting(25))}
 box=$TRACEJAIL_ROOT/var/mail/anna
 number=$(date +%s%N)
 printf 'From: bert@localhost\\r\\nTo: anna@localhost\\r\\nSubject: number %s\\r\\n\\r\\nhello by mail\\r\\n' $number >{{T}}/letter
-{_CURL} smtp://127.0.0.1/client.localhost --mail-from bert@localhost --mail-rcpt anna@localhost -T {{T}}/letter && echo sent
+{_SEND} anna@localhost && echo sent
 for time in 1 2 3 4 5 6 7 8 9 10; do
     grep -qs "Subject: number $number" $box && break
     sleep 0.5
 done
 sed -n "/^Subject: number $number/,/^From /p" $box | grep hello
 stat -c '%U %G %a' $box
-{_CURL} smtp://127.0.0.1/client.localhost --mail-from bert@localhost --mail-rcpt nobody-here@localhost -T {{T}}/letter
-{_CURL} smtp://127.0.0.1/client.localhost --mail-from bert@localhost --mail-rcpt root@localhost -T {{T}}/letter && echo sent to root
+{_SEND} nobody-here@localhost
+{_SEND} root@localhost && echo sent to root
 for time in 1 2 3 4 5 6 7 8 9 10; do
     grep -qs "Subject: number $number" $TRACEJAIL_ROOT/var/mail/bert && break
     sleep 0.5
 done
 grep -o "^X-Original-To: .*" $TRACEJAIL_ROOT/var/mail/bert | sort -u
+{written_anew()}
 """
 
 _DOVECOT_CLIENT = f"""
+{served_as_written("/etc/dovecot/conf.d/99-test.conf", greeting(143))}
 {_CURL} --user anna:by-imap imap://127.0.0.1/INBOX -X 'SELECT INBOX' | grep -o '[0-9]* EXISTS' | tr -d '\\r'
 {_CURL} --user anna:by-imap 'imap://127.0.0.1/INBOX;UID=1;SECTION=TEXT' | tr -d '\\r' | grep .
 {_CURL} --user anna:by-imap --cacert {{T}}/certificate.pem 'imaps://localhost/INBOX?SUBJECT%20second' | tr -d '\\r'
-{_CURL} --user anna:wrong imap://127.0.0.1/ 2>/dev/null; echo $?
+{written_anew()}
 """
 
 ROWS = (
@@ -44,10 +50,14 @@ printf '127.0.0.1 localhost\\n' >/etc/hosts
 chmod 644 /etc/hosts
 echo 'root: bert' >>/etc/aliases
 newaliases
+sed -i 's/^smtpd_banner = .*/smtpd_banner = $myhostname ESMTP generation-1/' /etc/postfix/main.cf
 /usr/lib/postfix/configure-instance.sh -
 """,
-        client=_POSTFIX_CLIENT, ready="bash -c 'exec 3<>/dev/tcp/127.0.0.1/25; read line <&3'",
-        expected="sent\nhello by mail\nanna mail 600\ncurl: (55) RCPT failed: 550\nsent to root\nX-Original-To: root@localhost\n",
+        client=_POSTFIX_CLIENT, ready=f"{greeting(25)} | grep -q ^220",
+        expected=(
+            "served as written\nsent\nhello by mail\nanna mail 600\ncurl: (55) RCPT failed: 550\nsent to root\n"
+            "X-Original-To: root@localhost\n"
+        ),
         held=("/usr/lib/postfix/sbin/local", "/usr/lib/postfix/sbin/cleanup"),
     ),
     Row(
@@ -63,9 +73,10 @@ for number in first second; do
 done >/var/mail/anna
 chown anna:mail /var/mail/anna
 chmod 660 /var/mail/anna
+echo 'login_greeting = generation-1' >/etc/dovecot/conf.d/99-test.conf
 """,
-        client=_DOVECOT_CLIENT, ready="bash -c 'exec 3<>/dev/tcp/127.0.0.1/143; read line <&3'",
-        expected="2 EXISTS\nhello, first\n* SEARCH 2\n67\n",
+        client=_DOVECOT_CLIENT, ready=f"{greeting(143)} | grep -q OK",
+        expected="served as written\n2 EXISTS\nhello, first\n* SEARCH 2\n",
         options=("--allow", "/etc/shadow", "--allow", "/etc/dovecot/private/dovecot.key"),
         held=("/usr/lib/dovecot/imap", "/usr/lib/dovecot/auth", "/etc/pam.d/dovecot"),
     ),

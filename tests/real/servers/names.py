@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
+from .generation import served_as_written, written_anew
 from .row import Row
 
 _DIG = "dig @127.0.0.1 +short +tries=1 +time=5"
 
-# The client changes what the server serves as its last act: what it finds after the reload is what it wrote before. It
-# waits for it, since a server says nothing of when a reload is done.
-_GENERATION = f"""
-for time in 1 2 3 4 5 6 7 8 9 10; do
-    served=$({_DIG} generation.test $type)
-    [ "$served" != "$written" ] || break
-    sleep 0.5
-done
-[ -n "$written" ] && [ "$served" = "$written" ] && echo 'served as written' || echo "$served, not $written"
-"""
-
 _BIND_CLIENT = f"""
-zone=$TRACEJAIL_ROOT/etc/bind/db.test
-written=$(sed -n 's/^generation .* TXT //p' $zone)
-type=txt{_GENERATION}
+{served_as_written("/etc/bind/db.test", f"{_DIG} generation.test txt")}
 {_DIG} www.test
 {_DIG} +tcp test mx
 {_DIG} -x 127.0.0.1
 dig @127.0.0.1 none.test +tries=1 | grep -o 'status: [A-Z]*'
-serial=$(sed -n 's/.* SOA .* (\\([0-9]*\\) .*/\\1/p' $zone)
-sed "s/($serial /($((serial + 1)) /; s/^\\(generation .* TXT \\).*/\\1\\"$((serial + 1))\\"/" $zone >{{T}}/zone
-cat {{T}}/zone >$zone
+{written_anew()}
+sed "s/($number /($((number + 1)) /" $generations >{{T}}/generations
+cat {{T}}/generations >$generations
 """
 
 _UNBOUND_CLIENT = f"""
-data=$TRACEJAIL_ROOT/etc/unbound/unbound.conf.d/test.conf
-written=$(sed -n 's/.*generation.test TXT \\(.*\\).$/\\1/p' $data)
-type=txt{_GENERATION}
+{served_as_written("/etc/unbound/unbound.conf.d/test.conf", f"{_DIG} generation.test txt")}
 {_DIG} www.test
 {_DIG} +tcp -x 192.0.2.7
-number=$(echo "$written" | tr -d '"')
-sed "s/\\"$number\\"/\\"$((number + 1))\\"/" $data >{{T}}/data
-cat {{T}}/data >$data
+{written_anew()}
 """
 
 _DNSMASQ_CLIENT = f"""
-hosts=$TRACEJAIL_ROOT/etc/hosts
-written=$(sed -n 's/ generation.test$//p' $hosts)
-type=a{_GENERATION}
+{served_as_written("/etc/hosts", f"{_DIG} generation.test", "192[.]0[.]2[.]1[0-9]*")}
 {_DIG} www.test
 {_DIG} +tcp text.test txt
-sed "s/^$written /192.0.2.$((${{written##*.}} + 1)) /" $hosts >{{T}}/hosts
-cat {{T}}/hosts >$hosts
+{written_anew()}
 """
 
 ROWS = (
@@ -67,7 +48,7 @@ $TTL 60
 ns IN A 192.0.2.1
 mail IN A 192.0.2.2
 www IN A 192.0.2.7
-generation IN TXT "1"
+generation IN TXT "generation-1"
 END
 """,
         client=_BIND_CLIENT, ready=f"{_DIG} www.test | grep -q 192.0.2.7",
@@ -83,7 +64,7 @@ server:
     local-zone: "test." static
     local-data: "www.test A 192.0.2.7"
     local-data-ptr: "192.0.2.7 www.test"
-    local-data: 'generation.test TXT "1"'
+    local-data: 'generation.test TXT "generation-1"'
 END
 """,
         client=_UNBOUND_CLIENT, ready=f"{_DIG} www.test | grep -q 192.0.2.7",
