@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
+_SIGNAL_WAITS = (b"128", b"177", b"421")  # rt_sigtimedwait of x86-64 and, with both sizes of a time, of i386
+
 
 def credentials(process: int) -> str:
     """The user, group and supplementary groups of a process, as one text to compare; "" if it has ended."""
@@ -14,11 +16,20 @@ def credentials(process: int) -> str:
 
 
 def heeds(process: int, number: int) -> bool:
-    """Whether a signal to the process does something else than end it by default: it catches, ignores or blocks it."""
-    for line in _status(process).split(b"\n"):
+    """Whether a signal to the process does something else than end it by default: one of its threads catches, ignores or
+    blocks it, or waits for signals (sigwait(3)), which do not show as blocked meanwhile."""
+    try:
+        threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
+    except OSError:
+        return False
+    return any(_heeds(thread, number) for thread in threads)
+
+
+def _heeds(thread: int, number: int) -> bool:
+    for line in _status(thread).split(b"\n"):
         if line.startswith((b"SigBlk:", b"SigIgn:", b"SigCgt:")) and int(line.split()[1], 16) >> (number - 1) & 1:
             return True
-    return False
+    return _start_of(f"/proc/{thread}/syscall").partition(b" ")[0] in _SIGNAL_WAITS
 
 
 def inner_id(process: int) -> int:
@@ -101,8 +112,12 @@ def in_child(work: Callable[[], bytes]) -> Callable[[], bytes]:
 
 def _status(thread: int) -> bytes:
     """The start of /proc/THREAD/status; empty if it has ended."""
+    return _start_of(f"/proc/{thread}/status")
+
+
+def _start_of(path: str) -> bytes:
     try:
-        descriptor = os.open(f"/proc/{thread}/status", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
     try:
