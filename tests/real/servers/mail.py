@@ -46,8 +46,6 @@ ROWS = (
         prepare="""
 adduser --quiet --disabled-password --gecos '' anna
 adduser --quiet --disabled-password --gecos '' bert
-printf '127.0.0.1 localhost\\n' >/etc/hosts
-chmod 644 /etc/hosts
 echo 'root: bert' >>/etc/aliases
 newaliases
 sed -i 's/^smtpd_banner = .*/smtpd_banner = $myhostname ESMTP generation-1/' /etc/postfix/main.cf

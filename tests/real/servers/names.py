@@ -13,6 +13,7 @@ _BIND_CLIENT = f"""
 {_DIG} +tcp test mx
 {_DIG} -x 127.0.0.1
 dig @127.0.0.1 none.test +tries=1 | grep -o 'status: [A-Z]*'
+rndc status | grep -o 'server is up'
 {written_anew()}
 sed "s/($number /($((number + 1)) /" $generations >{{T}}/generations
 cat {{T}}/generations >$generations
@@ -52,8 +53,8 @@ generation IN TXT "generation-1"
 END
 """,
         client=_BIND_CLIENT, ready=f"{_DIG} www.test | grep -q 192.0.2.7",
-        expected="served as written\n192.0.2.7\n10 mail.test.\nlocalhost.\nstatus: NXDOMAIN\n",
-        held=("/etc/bind/db.test", "/etc/bind/db.127"),
+        expected="served as written\n192.0.2.7\n10 mail.test.\nlocalhost.\nstatus: NXDOMAIN\nserver is up\n",
+        held=("/etc/bind/db.test", "/etc/bind/db.127", "/etc/bind/rndc.key"),
     ),
     Row(
         "unbound", ("unbound", "bind9-dnsutils"), ("/usr/sbin/unbound", "-d", "-p"),
@@ -76,8 +77,7 @@ END
         ("/usr/sbin/dnsmasq", "-k", "-u", "dnsmasq", "-7", "/etc/dnsmasq.d,.dpkg-dist,.dpkg-old,.dpkg-new", "--local-service"),
         prepare="""
 printf 'txt-record=text.test,from dnsmasq\\n' >/etc/dnsmasq.d/test
-printf '127.0.0.1 localhost\\n192.0.2.7 www.test\\n192.0.2.101 generation.test\\n' >/etc/hosts
-chmod 644 /etc/hosts
+printf '192.0.2.7 www.test\\n192.0.2.101 generation.test\\n' >>/etc/hosts
 """,
         client=_DNSMASQ_CLIENT, ready=f"{_DIG} www.test | grep -q 192.0.2.7",
         expected='served as written\n192.0.2.7\n"from dnsmasq"\n',

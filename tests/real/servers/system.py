@@ -9,13 +9,13 @@ _CHRONYC = "chronyc -n -h 127.0.0.1"
 # A second chronyd is the client of the time: it asks, prints how far its clock is off, and sets nothing.
 _CHRONY_CLIENT = f"""
 {_CHRONYC} tracking | sed -n 's/^Reference ID *: /reference /p; s/^Stratum *: /stratum /p'
-chronyd -Q -t 10 -f /dev/null 'port 0' 'cmdport 0' 'pidfile /dev/null' 'server 127.0.0.1 iburst maxsamples 1' \\
+chronyd -Q -t 10 -f /dev/null 'port 0' 'cmdport 0' 'pidfile {{T}}/pid' 'server 127.0.0.1 iburst maxsamples 1' \\
     >{{T}}/time 2>&1
 grep -o 'System clock wrong by' {{T}}/time || cat {{T}}/time
 """
 
-# As its last act the client moves the log away, as a rotation does: the reload makes a new one. It sends until that is
-# there, since a server says nothing of when a reload is done.
+# As its last act the client moves the log away, as a rotation does: after the signal there is a new one. It sends until it
+# is there, since a server says nothing of when it has heeded a signal.
 _RSYSLOG_CLIENT = """
 log=$TRACEJAIL_ROOT/var/log
 for time in 1 2 3 4 5 6 7 8 9 10; do
@@ -52,6 +52,7 @@ printf 'module(load="imudp")\\ninput(type="imudp" port="514" address="127.0.0.1"
 """,
         client=_RSYSLOG_CLIENT, ready="test -S $TRACEJAIL_ROOT/dev/log",
         expected="syslog: datagram message\nmail.log: message\nauth.log: secret\nuser.log: datagram\nroot adm 640\n",
+        reload="", reopen="HUP",
         held=("/etc/rsyslog.d/test.conf",),
     ),
 )
