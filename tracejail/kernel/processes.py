@@ -6,6 +6,10 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
+from .syscalls import libc
+
+_PR_SET_CHILD_SUBREAPER = 36
+
 
 def credentials(process: int) -> str:
     """The user, group and supplementary groups of a process, as one text to compare; "" if it has ended."""
@@ -13,12 +17,37 @@ def credentials(process: int) -> str:
     return b" ".join(lines).decode("ascii", "replace")
 
 
-def heeds(process: int, number: int) -> bool:
-    """Whether a signal to the process does something else than end it by default: it catches, ignores or blocks it."""
-    for line in _status(process).split(b"\n"):
-        if line.startswith((b"SigBlk:", b"SigIgn:", b"SigCgt:")) and int(line.split()[1], 16) >> (number - 1) & 1:
-            return True
-    return False
+def acts_on(process: int, number: int) -> bool:
+    """Whether a signal makes the process do something of its own: it catches it, or blocks it, as those do that wait for
+    signals by signalfd(2) or sigwait(3)."""
+    return _has_signal(process, number, (b"SigBlk:", b"SigCgt:"))
+
+
+def ignores(process: int, number: int) -> bool:
+    """Whether the process has said that a signal is to do nothing."""
+    return _has_signal(process, number, (b"SigIgn:",))
+
+
+def _has_signal(process: int, number: int, fields: tuple[bytes, ...]) -> bool:
+    lines = (line.split() for line in _status(process).split(b"\n") if line.startswith(fields))
+    return any(int(words[1], 16) >> (number - 1) & 1 for words in lines)
+
+
+def parent(process: int) -> int:
+    """The process's parent; 0 if it has ended."""
+    word = _status(process).partition(b"\nPPid:")[2].partition(b"\n")[0]
+    return int(word) if word else 0
+
+
+def waits_in(process: int) -> int | None:
+    """The number of the system call that the process's first thread waits in (/proc/PID/syscall); None if it runs, is
+    stopped or has ended."""
+    try:
+        with open(f"/proc/{process}/syscall", encoding="ascii") as stream:
+            word = stream.read().split()[0]
+    except (OSError, IndexError):
+        return None
+    return int(word) if word.isdigit() else None
 
 
 def inner_id(process: int) -> int:
@@ -36,19 +65,9 @@ def children(process: int) -> list[int]:
         return []
 
 
-def of_sessions(sessions: set[int]) -> list[int]:
-    """The processes of these sessions, by the id of their first process (setsid(2))."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as stream:
-                    text = stream.read()
-                if int(text[text.rindex(b")") + 2 :].split()[3]) in sessions:
-                    found.append(int(name))
-            except (OSError, ValueError, IndexError):
-                continue
-    return found
+def adopt_orphans(yes: bool) -> None:
+    """Whether orphans of this process's descendants become its children (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def thread_group(thread: int) -> int:

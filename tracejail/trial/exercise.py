@@ -5,18 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from time import monotonic
 
 from tracejail.kernel.namespaces import network_namespace
-from tracejail.kernel.processes import of_sessions
 
-from .output import contents, output_file
-
-
-def end_left_behind(sessions: list[int]) -> None:
-    """Kill what exercises have left running in the background."""
-    for process in of_sessions(set(sessions)) if sessions else ():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+from .output import contents, is_full, output_file
 
 
 class Exercise:
@@ -25,6 +18,7 @@ class Exercise:
     def __init__(self, command: str, init: int, private_network: bool, phase: str) -> None:
         self.command = command
         self.status: int | None = None
+        self.began = monotonic()
         self.output = output_file("exercise")
         environment = {**os.environ, "TRACEJAIL_ROOT": f"/proc/{init}/root", "TRACEJAIL_PHASE": phase}
         with network_namespace(init) if private_network else contextlib.nullcontext():
@@ -42,6 +36,10 @@ class Exercise:
                 setsigmask=(),
                 setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )
+
+    def is_full(self) -> bool:
+        """Whether it has said more than is kept."""
+        return is_full(self.output)
 
     def end(self) -> bytes:
         """What it said, after its end or to make one; to be called once. What it left in the background lives on."""
