@@ -34,7 +34,7 @@ class Quiet:
 
     def disturb(self, seconds: float = 0.0) -> None:
         """Something happened, or will within `seconds`."""
-        self.last_news = self.last_run = monotonic() + seconds
+        self.last_news = self.last_run = max(monotonic() + seconds, self.last_news)
 
     def lasts(self, processes: Iterable[int], rest: Rest) -> bool:
         """Whether the processes have rested so long."""

@@ -229,7 +229,7 @@ class Run:
         ledger = self.answers.supply.ledger
         self.members.told = self.listeners.main_process
         # What is asked for again and again is no news: the target is quiet all the same.
-        self.quiet.hear((len(self.answers.known), len(ledger.lines), len(ledger.entries), self.members.ever, self.outcome.phase))
+        self.quiet.hear((len(self.answers.known), len(ledger.lines), len(ledger.entries), self.members.ever))
         self._follow_output(now)
         assert self.script is not None
         late = now - self.began > self.drive.timeout and not self.launch.terminal
