@@ -6,9 +6,11 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
+from .memory import read_memory
 from .syscalls import libc
 
 _PR_SET_CHILD_SUBREAPER = 36
+_RT_SIGTIMEDWAIT = 128   # of x86-64
 
 
 def credentials(process: int) -> str:
@@ -20,7 +22,16 @@ def credentials(process: int) -> str:
 def acts_on(process: int, number: int) -> bool:
     """Whether a signal makes the process do something of its own: it catches it, or blocks it, as those do that wait for
     signals by signalfd(2) or sigwait(3)."""
-    return _has_signal(process, number, (b"SigBlk:", b"SigCgt:"))
+    return _has_signal(process, number, (b"SigBlk:", b"SigCgt:")) or _awaits(process, number)
+
+
+def _awaits(process: int, number: int) -> bool:
+    """Whether its first thread waits for the signal in rt_sigtimedwait(2), which takes it off the blocked ones meanwhile."""
+    call = _waiting_call(process)
+    if not call or call[0] != _RT_SIGTIMEDWAIT:
+        return False
+    mask = read_memory(process, call[1], 8)
+    return len(mask) == 8 and bool(int.from_bytes(mask, "little") >> (number - 1) & 1)
 
 
 def ignores(process: int, number: int) -> bool:
@@ -40,14 +51,18 @@ def parent(process: int) -> int:
 
 
 def waits_in(process: int) -> int | None:
-    """The number of the system call that the process's first thread waits in (/proc/PID/syscall); None if it runs, is
-    stopped or has ended."""
+    """The number of the system call that the process's first thread waits in; None if it runs, is stopped or has ended."""
+    call = _waiting_call(process)
+    return call[0] if call else None
+
+
+def _waiting_call(process: int) -> list[int]:
+    """The number and the arguments of the call that the first thread waits in (/proc/PID/syscall); none if it runs."""
     try:
         with open(f"/proc/{process}/syscall", encoding="ascii") as stream:
-            word = stream.read().split()[0]
-    except (OSError, IndexError):
-        return None
-    return int(word) if word.isdigit() else None
+            return [int(word, 0) for word in stream.read().split()]
+    except (OSError, ValueError):
+        return []
 
 
 def inner_id(process: int) -> int:

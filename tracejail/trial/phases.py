@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 # How quiet it must be: one that listens and has something to come; one that listens, where quiet is the end of the
 # learning; after what was done to it; one that has something to come and listens nowhere.
-_READY = Rest(0.01, 0.15, 5.0)
-_ALONE = Rest(0.6, 0.6, 5.0)
-_SETTLED = Rest(0.008, 0.15, 5.0)
+_READY = Rest(0.01, 0.15, 2.0)
+_ALONE = Rest(0.6, 0.6, 2.0)
+_SETTLED = Rest(0.008, 0.15, 2.0)
 _SPEECHLESS = Rest(2.0, 5.0, float("inf"))
 _AFTER_SIGNAL = 0.3    # seconds that a target may take to begin with what a signal asks for
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
