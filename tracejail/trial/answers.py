@@ -64,7 +64,6 @@ class Answers:
     users: dict[int, str] = field(default_factory=dict)   # process -> its credentials, until they change
     retried: dict[int, tuple[str, str]] = field(default_factory=dict)   # thread -> the path of its last second try
     nowhere: set[_Key] = field(default_factory=set)       # questions that the host answers with no, too
-    creatable: set[_Key] = field(default_factory=set)     # of these, names that an open may make once their directory is here
     misses_only: bool = False            # the engine tells of no call that succeeds but of those that use stand-ins
     answered: int = 0
     serve_log: Callable[[str], bool] = lambda _: False   # bind the log socket at a path of the tree; whether it is new
@@ -225,9 +224,8 @@ class Answers:
         if retry:
             self.answered += 1
             return Answer.RETRY
-        key = self._asked(record, record.arguments[0]) if len(record.arguments) == 1 else ()
-        # The engine knows calls by number and path only, and O_CREAT is a flag.
-        return Answer.KNOWN if key in self.nowhere and key not in self.creatable else Answer.LEAVE
+        settled = len(record.arguments) == 1 and self._asked(record, record.arguments[0]) in self.nowhere
+        return Answer.KNOWN if settled else Answer.LEAVE
 
     def _succeeded(self, record: SyscallRecord) -> None:
         if record.syscall in _CHANGES and record.result == 0:
@@ -297,9 +295,9 @@ class Answers:
                 self._heard(miss)
             itself = found.path in self.supply.removed
             self._remember(self.supply.ledger.absent, argument, miss.because, REMOVED if itself else "not on the host either")
-            self.nowhere.add(key)
-            if record.syscall in OPENS and not create and any(hop.missing for hop in found.hops):
-                self.creatable.add(key)
+            # The engine would know the call by number and path, and O_CREAT is but a flag: its directory is not here yet.
+            if create or record.syscall not in OPENS or not any(hop.missing for hop in found.hops):
+                self.nowhere.add(key)
             return False
         if any(hop.missing for hop in found.hops):
             return self._answer(miss, found)
@@ -379,9 +377,7 @@ class Answers:
         }[refusal.kind]
         table.setdefault(refusal.path, PathNote(refusal.path, refusal.reason, because))
 
-    def _remember(
-        self, table: dict[str, PathNote], argument: PathArgument, because: Because, reason: str
-    ) -> None:
+    def _remember(self, table: dict[str, PathNote], argument: PathArgument, because: Because, reason: str) -> None:
         path = absolute(argument)
         table.setdefault(path, PathNote(path, reason, because))
 

@@ -17,9 +17,10 @@ from tracejail.kernel.sockets import is_datagram
 from tracejail.model import Step, SyscallRecord, Want
 from tracejail.show import Show
 from tracejail.trace.engine import Answer, Engine, Hooks
+from tracejail.trace.misses import absolute
 from tracejail.trace.tracer import trace
 
-from .answers import Answers, absolute
+from .answers import Answers
 from .exercise import Exercise
 from .listeners import Listeners
 from .members import Members
