@@ -73,7 +73,7 @@ def test_it_ends_at_the_reload(tmp_path: Path, how: str, words: str) -> None:
 def test_its_first_process_ends_at_the_reload_and_leaves_another(tmp_path: Path) -> None:
     program = "signal.signal(signal.SIGHUP, lambda *_: os._exit(3))\nif not os.fork():\n    while True: time.sleep(9)\n" + _SERVE
     result = learn(tmp_path, program, "--reload", "HUP", "--exercise", _ASK, within=6)
-    failed(result, "reload", "at the reload: its first process exited with status 3, and left 1 processes behind")
+    failed(result, "reload", "at the reload: its first process exited with status 3, and left 1 process behind")
 
 
 def test_its_exercise_hangs(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ if not os.fork():
 """ + _STOPS + _SERVE
     result = learn(tmp_path, program, "--exercise", _ASK, within=2 * 10 + 4)
     assert result["clean"], result
-    note = "it left 1 processes behind that did not end within 10 s of SIGTERM; they were killed"
+    note = "it left 1 process behind, not ended within 10 s of SIGTERM and killed"
     assert note in result["notes"], result["notes"]
 
 

@@ -47,6 +47,11 @@ def exit_status(status: int) -> int:
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
+def count_words(count: int) -> str:
+    """So many processes, in words."""
+    return "1 process" if count == 1 else f"{count} processes"
+
+
 def end_words(status: int | None) -> str:
     """How a process ended, in words."""
     if status is None:

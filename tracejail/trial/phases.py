@@ -15,7 +15,7 @@ from tracejail.kernel.processes import ignores
 from tracejail.model import Service, Step
 
 from .members import signal_of
-from .outcome import end_words, ended_words, exit_status
+from .outcome import count_words, end_words, ended_words, exit_status
 from .quiet import Rest
 from .ready import COMMAND, is_ready
 from .seen import time_out_words
@@ -131,7 +131,7 @@ def _until_ready(run: Run) -> Generator[None, None, bool]:
         while True:
             now = monotonic()
             if run.main_ended and drive.driven and exit_status(outcome.status or 0) != drive.expect:
-                left = f", and left {len(run.members.all)} processes behind" if run.members.all else ""
+                left = f", and left {count_words(len(run.members.all))} behind" if run.members.all else ""
                 raise Failed(f"it {end_words(outcome.status)} before it was ready{left}")
             if run.main_ended and not run.members.all:
                 if drive.driven:
@@ -260,8 +260,8 @@ def _take_effect(run: Run) -> Waits:
     if not run.members.main():
         raise Failed(f"it {end_words(outcome.status)}", hint)
     if outcome.ended_in == outcome.phase and exit_status(outcome.status or 0) != run.drive.expect:
-        left = len(run.members.all)
-        raise Failed(f"its first process {end_words(outcome.status)}, and left {left} processes behind", hint)
+        left = count_words(len(run.members.all))
+        raise Failed(f"its first process {end_words(outcome.status)}, and left {left} behind", hint)
 
 
 def _send(run: Run, name: str) -> None:
@@ -327,11 +327,11 @@ def _stop(run: Run, phase: str, grace: float) -> Waits:
 
 def _say_killed(run: Run, kills: int, grace: float) -> None:
     name = signal.Signals(signal_of(run.drive.stop)).name
-    count = len(run.members.all)
+    count = count_words(len(run.members.all))
     if kills:
-        text = f"{count} processes did not end on SIGKILL: the kernel holds them"
+        text = f"{count} did not end on SIGKILL: the kernel holds them"
     elif run.outcome.status is None:
         text = f"it did not end within {grace:g} s of {name} and was killed (--stop names another signal)"
     else:
-        text = f"it left {count} processes behind that did not end within {grace:g} s of {name}; they were killed"
+        text = f"it left {count} behind, not ended within {grace:g} s of {name} and killed"
     run.outcome.notes[text] = None

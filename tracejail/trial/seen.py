@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tracejail.kernel.processes import waits_in
 
-from .outcome import end_words
+from .outcome import count_words, end_words
 
 if TYPE_CHECKING:
     from .run import Run
@@ -40,8 +40,8 @@ def _processes(run: Run) -> str:
     if not count:
         return f"it {end_words(status)}, and nothing of it is left" if status is not None else "nothing of it runs"
     if status is not None:
-        return f"its first process {end_words(status)}, and {count} {'process is' if count == 1 else 'processes are'} left"
-    return f"{count} processes run" if count > 1 else ""
+        return f"its first process {end_words(status)}, and {count_words(count)} of it {'is' if count == 1 else 'are'} left"
+    return f"{count_words(count)} of it run" if count > 1 else ""
 
 
 def _network(run: Run) -> str:
