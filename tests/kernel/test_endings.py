@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -269,20 +269,22 @@ sys.exit(3)
 # --- the learner itself -----------------------------------------------------------------------------------------------
 
 
-def test_an_interrupt_in_the_midst_of_an_exercise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_end_in_the_midst_of_an_exercise(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "early").touch()
-    words = ["learn", "-j", str(tmp_path / "jail"), "--exercise", f"touch {tmp_path}/on; setsid sleep 98770"]
-    command = [*COMMAND, *words, _PYTHON, "-I", "-S", "-c", _HEAD + _SERVE, str(tmp_path)]
-    learner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, env=_environment())
-    end = time.monotonic() + 20
-    while not (tmp_path / "on").exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    time.sleep(0.2)
-    learner.terminate()
+    exercise = f"touch {tmp_path}/on; sleep 98770 & sleep 98771"
+    words = ["learn", "-j", str(tmp_path / "jail"), "--exercise", exercise, _PYTHON, "-I", "-S", "-c", _HEAD + _SERVE]
+    learner = subprocess.Popen([*COMMAND, *words, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    _until((tmp_path / "on").exists)
+    time.sleep(0.1)
+    learner.send_signal(number)
     _, errors = learner.communicate(timeout=20)
-    assert learner.returncode == 143, errors
-    assert not processes("98770") and not processes(str(tmp_path))
+    assert learner.returncode == (143 if number is signal.SIGTERM else -9), errors
+    _until(lambda: not any(processes(mark) for mark in ("98770", "98771", str(tmp_path))))
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHON": sys.executable}
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -85,6 +85,21 @@ def adopt_orphans(yes: bool) -> None:
     libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
+def of_sessions(sessions: set[int]) -> list[int]:
+    """The processes of these sessions, by the id of their first process (setsid(2))."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as stream:
+                    text = stream.read()
+                if int(text[text.rindex(b")") + 2 :].split()[3]) in sessions:
+                    found.append(int(name))
+            except (OSError, ValueError, IndexError):
+                continue
+    return found
+
+
 def thread_group(thread: int) -> int:
     """The process that a thread belongs to; the thread itself if it has ended."""
     word = _status(thread).partition(b"\nTgid:")[2].partition(b"\n")[0]

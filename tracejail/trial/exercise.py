@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import struct
 from time import monotonic
 
 from tracejail.kernel.namespaces import network_namespace
+from tracejail.kernel.processes import of_sessions
 
 from .output import contents, is_full, output_file
 
@@ -51,3 +53,37 @@ class Exercise:
         text = contents(self.output)
         os.close(self.output)
         return text
+
+
+class Leash:
+    """A process that ends the sessions which it is told of when this process dies, by SIGKILL say; it is ended before. The
+    target needs none: the kernel ends what a tracer leaves behind."""
+
+    _word = struct.Struct("=i")
+
+    def __init__(self) -> None:
+        ours, self._tell = os.pipe2(os.O_CLOEXEC)
+        if os.fork() == 0:
+            try:
+                kept = os.dup2(ours, 0)
+                os.closerange(1, 1 << 16)  # whatever the learner holds goes with the learner
+                self._wait(kept)
+            finally:
+                os._exit(0)
+        os.close(ours)
+
+    def hold(self, session: int) -> None:
+        """Of one more exercise."""
+        os.write(self._tell, self._word.pack(session))
+
+    def close(self) -> None:
+        """Once it has been ended."""
+        os.close(self._tell)
+
+    def _wait(self, told: int) -> None:
+        sessions = set()
+        while word := os.read(told, self._word.size):
+            sessions.add(self._word.unpack(word)[0])
+        for process in of_sessions(sessions):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)

@@ -21,7 +21,7 @@ from tracejail.trace.misses import absolute
 from tracejail.trace.tracer import trace
 
 from .answers import Answers
-from .exercise import Exercise
+from .exercise import Exercise, Leash
 from .listeners import Listeners
 from .members import Members
 from .outcome import Outcome, as_expected, exit_status
@@ -29,6 +29,7 @@ from .output import MOST, contents, is_full, output_file
 from .phases import Drive, TimedOut, Waits, phases
 from .quiet import Quiet
 from .sockets import open_sockets
+from .terminal import take_terminal_back
 
 _STATUS = 0.2          # seconds between two status lines
 _ENDING = 10.0         # seconds that the end of all processes may take
@@ -82,6 +83,7 @@ class Run:
         self.main_ended = 0.0
         self.listening = False
         self.exercise: Exercise | None = None
+        self.leash: Leash | None = None
         self.condition: Exercise | None = None   # a call of --ready command:
         self.next_look = 0.0                     # at --ready
         self.detail = ""                         # of the phase, for the status line
@@ -115,8 +117,10 @@ class Run:
         finally:
             self._end_all()
             adopt_orphans(False)
+            if self.leash:
+                self.leash.close()
             if self.launch.terminal:
-                _take_terminal_back(self.launch.standard[0])
+                take_terminal_back(self.launch.standard[0])
             if self.files[0] >= 0:
                 self._read_output()
             self.outcome.log = self.listeners.log
@@ -131,8 +135,7 @@ class Run:
         if record.syscall == "bind":
             self._listens(record)
         which = _CHOWNS.get(record.syscall)
-        if record.arguments and record.arguments[-1].want is Want.CREATE:
-            self.members.writes(absolute(record.arguments[-1]))
+        self._heed_pid_file(record)
         if which is not None:
             self._ids(self.outcome.users, record.words[which])
             self._ids(self.outcome.groups, record.words[which + 1])
@@ -141,9 +144,12 @@ class Run:
     def finish(self, record: SyscallRecord) -> Answer:
         """Of the tracer: a call has failed, or its result is wanted."""
         self.last_stop = monotonic()
+        self._heed_pid_file(record)
+        return self.answers.finish(record)
+
+    def _heed_pid_file(self, record: SyscallRecord) -> None:
         if record.arguments and record.arguments[-1].want is Want.CREATE:
             self.members.writes(absolute(record.arguments[-1]))
-        return self.answers.finish(record)
 
     def used(self, record: SyscallRecord) -> Answer:
         """Of the tracer: a call may have used a stand-in."""
@@ -305,12 +311,18 @@ class Run:
 
     def begin_exercise(self, command: str) -> Exercise:
         """Start a shell command of the host's."""
-        self.exercise = Exercise(command, self.members.init, self.stage.private_network, self.outcome.phase)
+        self.exercise = self._shell(command)
         return self.exercise
 
     def begin_condition(self, command: str) -> None:
-        """Start a shell command of the host's that asks whether the target is ready."""
-        self.condition = Exercise(command, self.members.init, self.stage.private_network, self.outcome.phase)
+        """The same, for one that asks whether the target is ready."""
+        self.condition = self._shell(command)
+
+    def _shell(self, command: str) -> Exercise:
+        self.leash = self.leash or Leash()
+        shell = Exercise(command, self.members.init, self.stage.private_network, self.outcome.phase)
+        self.leash.hold(shell.process)
+        return shell
 
     def end_exercise(self) -> bytes:
         """What it said, after its end or to make one."""
@@ -382,11 +394,3 @@ class Run:
             self.show.output(self.outcome.output[self.shown :])
         for fd in self.files:
             os.close(fd)
-
-
-def _take_terminal_back(terminal: int) -> None:
-    """The target was the foreground job; now it is this process again (tcsetpgrp(3), from the background)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-    with contextlib.suppress(OSError):
-        os.tcsetpgrp(terminal, os.getpgrp())
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
