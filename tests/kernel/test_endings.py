@@ -100,6 +100,21 @@ if not os.fork():
     assert note in result["notes"], result["notes"]
 
 
+def test_a_time_out_is_not_paid_for_each_mount(tmp_path: Path) -> None:
+    """What asks for /proc and /sys is learned once more with both where it may wait for them, and not at an exercise."""
+    asks = "for name in ('/proc/stat', '/sys/kernel/mm'):\n    os.path.exists(name)\n"
+    result = learn(tmp_path, asks + _STOPS + _SERVE, "--timeout", "2", "--exercise", "sleep 98772", within=2 + 2)
+    assert result["rounds"] == 1, result
+    assert "it asked for proc and sys too: with --mount, if that is what it waits for" in result["notes"]
+    result = learn(tmp_path, asks + "while True: time.sleep(0.05)", "--timeout", "2", "--exercise", _ASK, within=2 * (2 + 2))
+    assert result["rounds"] == 2, result
+    waits = "while not all([os.path.exists('/proc/stat'), os.path.exists('/sys/kernel/mm')]): time.sleep(0.1)\n"
+    program = waits + _STOPS + _SERVE
+    result = learn(tmp_path, program, "--timeout", "2", "--exercise", _ASK, within=12)
+    assert result["clean"], result
+    assert {mount["type"] for mount in result["mounts"]} == {"proc", "sysfs"}
+
+
 # --- the stop ---------------------------------------------------------------------------------------------------------
 
 
