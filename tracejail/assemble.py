@@ -169,7 +169,8 @@ def with_parents(host: HostRoot, entries: dict[str, Entry]) -> dict[str, Entry]:
                 made.add(above)
                 break
             whole[above] = Entry(
-                JailPath(above), node.type, node.mode, node.uid, node.gid, Origin.PARENT, entry.because, entry.kind
+                JailPath(above), node.type, node.mode, node.uid, node.gid, Origin.PARENT, entry.because, entry.kind,
+                phase=entry.phase,
             )
             above = parent_of(above)
     return whole

@@ -95,16 +95,23 @@ def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | 
 
 
 def _learn_with_least_mounts(work: Learner) -> Learned:
-    """Learn without virtual file systems; only where that ends badly, with those that the target asked for."""
+    """Learn without virtual file systems; only where that ends badly, with those that the target asked for. A time-out is
+    paid once more at most: at a start, where the target may wait for what it lacks, with all of them at once."""
     mounts = frozenset(work.options.mounts)
     first = learned = _learn_once(work, mounts)
     for name in ESCALATION:
-        if as_expected(learned.outcome, work.options.expect):
+        outcome = learned.outcome
+        if as_expected(outcome, work.options.expect):
             return learned
-        asked = {note.reason for note in learned.ledger.virtual.values()}
-        if name in asked - mounts:
-            mounts |= {name}
-            work.show.say(f"it {ended_words(learned.outcome)} without {name}: once more with it")
+        asked = {note.reason for note in learned.ledger.virtual.values()} - mounts
+        if outcome.timed_out and (learned is not first or not outcome.failed_in.endswith("start")):
+            if asked and learned is first:
+                work.notes[f"it asked for {' and '.join(sorted(asked))} too: with --mount, if that is what it waits for"] = None
+            break
+        if name in asked:
+            more = asked if outcome.timed_out else {name}
+            mounts |= more
+            work.show.say(f"it {ended_words(outcome)} without {' and '.join(sorted(more))}: once more with it")
             learned = _learn_once(work, mounts)
     return learned if as_expected(learned.outcome, work.options.expect) else first
 

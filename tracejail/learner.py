@@ -18,8 +18,9 @@ from tracejail.trace.seccomp_engine import seccomp_engine
 from tracejail.trial import ready, sockets
 from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.ledger import Ledger
+from tracejail.trial.members import signal_of
 from tracejail.trial.outcome import Outcome
-from tracejail.trial.phases import Drive, signal_of
+from tracejail.trial.phases import Drive
 from tracejail.trial.run import run
 from tracejail.trial.supply import REMOVED
 from tracejail.trial.target import (

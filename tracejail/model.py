@@ -352,5 +352,7 @@ class LearnResult:
     ended: str = ""                      # how the target ended, one line
     output: bytes = b""                  # the last lines of the target's own output
     exercise_output: bytes = b""         # the last lines of the exercise that failed
+    log: bytes = b""                     # the last lines that it said to the system log
+    phase: str = ""                      # of the run, in which it went wrong; "" where it is clean
     misses: tuple[str, ...] = ()         # every miss of the learning run: `kind syscall path`
     notes: tuple[str, ...] = ()          # for the summary only: opaque parts, differing output and the like

@@ -75,6 +75,8 @@ def result_of(
         ended=f"{os.path.basename(work.program)} {ended_words(outcome)}",
         output=output if reason else b"",
         exercise_output=tail(outcome.failed_output),
+        log=tail(outcome.log) if reason else b"",
+        phase=(outcome.failed_in or outcome.ended_in or outcome.phase) if reason else "",
         misses=lines,
         notes=tuple(work.notes),
     )

@@ -45,7 +45,7 @@ def _verify(manifest: Manifest, options: TrialOptions, show: Show, engine: Engin
     outcome, missing = proof.outcome, proof.ledger.missing
     reason = hint = ""
     if not as_expected(outcome, options.expect):
-        reason, hint = outcome.failure or f"it {ended_words(outcome)}", "learn it again, or see what doctor says"
+        reason, hint = outcome.failure or f"it {ended_words(outcome)}", outcome.hint or "learn it again"
     elif missing:
         reason, hint = f"{len(missing)} things are missing that the host has", "tracejail learn --append brings them"
     clean = not reason

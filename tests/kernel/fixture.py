@@ -6,6 +6,10 @@ The header is the comment at the top of the source: a sentence on the trap, then
 on the loader's version), `restart: differs` (and why), `first: differs` (and why the first who asks for a path is not the
 same in each run), `holds` and `lacks` (names beneath the base directory that are, or are not, in the manifest), `users` and
 `groups` (all that the jail knows).
+
+Those in `late` are daemons; further keys say what is asked of them, and what must be seen: `ask` (requests, each a byte and
+an exercise), `miss` (a miss line; {base} is the base directory), `phase` (a name beneath it, or an absolute path, and the
+phase in which it is first asked for), `socket` (one that the jail needs).
 """
 
 from __future__ import annotations
@@ -19,7 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "fixtures"
-_KEY = re.compile(r"(?://|#) (build|host|ignore|learn|status|host-status|restart|first|holds|lacks|users|groups): (.*)")
+LATE = DIRECTORY / "late"
+_KEYS = (
+    "build", "host", "ignore", "learn", "status", "host-status", "restart", "first", "holds", "lacks", "users", "groups", "ask",
+    "miss", "phase", "socket",
+)
+_KEY = re.compile(rf"(?://|#) ({'|'.join(_KEYS)}): (.*)")
 _ACCOUNTS = ("users", "groups")
 _INTERPRETERS = {".py": "/usr/bin/python3", ".sh": "/bin/sh"}
 
@@ -42,6 +51,10 @@ class Fixture:
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     ignore: str = ""
+    asks: tuple[str, ...] = ("r",)
+    misses: tuple[str, ...] = ()
+    phases: tuple[tuple[str, str], ...] = ()
+    sockets: tuple[str, ...] = ()
 
 
 def read(source: Path) -> Fixture:
@@ -80,12 +93,16 @@ def read(source: Path) -> Fixture:
         users=tuple(words["users"]),
         groups=tuple(words["groups"]),
         ignore="|".join(keys.get("ignore", [])),
+        asks=tuple(" ".join(keys.get("ask", ["r"])).split()),
+        misses=tuple(keys.get("miss", [])),
+        phases=tuple((line.split()[0], line.split(" ", 1)[1]) for line in keys.get("phase", [])),
+        sockets=tuple(keys.get("socket", [])),
     )
 
 
-def all_fixtures() -> list[Fixture]:
-    """All of them, by name."""
-    sources = [path for path in DIRECTORY.iterdir() if path.suffix in (".c", *_INTERPRETERS)]
+def all_fixtures(directory: Path = DIRECTORY) -> list[Fixture]:
+    """All of a directory, by name."""
+    sources = [path for path in directory.iterdir() if path.suffix in (".c", *_INTERPRETERS)]
     return [read(path) for path in sorted(sources)]
 
 

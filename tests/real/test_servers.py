@@ -132,7 +132,7 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
     paths = set(entry_paths(manifest))
     assert set(row.held) <= paths
     assert not set(row.kept_out) & paths
-    assert result["rounds"] <= row.rounds
+    assert result["rounds"] <= row.rounds, json.dumps(told, indent=1)
     for time in ("first", "second"):
         jailed = Jailed(host, site, row, manifest)
         try:

@@ -15,6 +15,8 @@ def as_json(result: LearnResult) -> str:
         "clean": result.clean,
         "status": result.status,
         "reason": result.reason,
+        "hint": result.hint,
+        "phase": result.phase,
         "rounds": result.rounds,
         "entries": len(manifest.entries),
         "bytes": sum(entry.size for entry in manifest.entries),
@@ -32,5 +34,12 @@ def as_json(result: LearnResult) -> str:
         "notes": list(result.notes),
         "misses": list(result.misses),
         "ended": result.ended,
+        "output": _lines(result.output),
+        "exercise_output": _lines(result.exercise_output),
+        "log": _lines(result.log),
     }
     return json.dumps(document)
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "backslashreplace").splitlines()

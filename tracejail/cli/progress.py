@@ -8,6 +8,7 @@ import time
 
 from .escape import escape, escape_text
 
+_WIDTH = 80      # columns of a terminal that says 0, as one without a user does
 _INTERVAL = 0.1  # seconds between two states of the status line
 
 
@@ -26,7 +27,7 @@ class Talk:
         if not self.live or now - self.shown < _INTERVAL:
             return
         self.shown = now
-        width = os.get_terminal_size(2).columns
+        width = os.get_terminal_size(2).columns or _WIDTH
         sys.stderr.write("\r\x1b[K" + escape(text)[: max(width - 1, 10)])
         sys.stderr.flush()
         self.on_screen = True

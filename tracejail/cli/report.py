@@ -113,6 +113,8 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
         lines.append(f"NEEDS A MOUNT: {mount.type} on {escape(mount.path)}; it ended badly without it")
     if result.output:
         lines += ["its last output:", *_indent(escape_text(result.output).splitlines())]
+    if result.log:
+        lines += ["it said to the system log:", *_indent(escape_text(result.log).splitlines())]
     if result.exercise_output:
         lines += ["the exercise said:", *_indent(escape_text(result.exercise_output).splitlines())]
     lines += _notes("still missing:", result.missing, True)

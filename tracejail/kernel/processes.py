@@ -6,7 +6,11 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-_SIGNAL_WAITS = (b"128", b"177", b"421")  # rt_sigtimedwait of x86-64 and, with both sizes of a time, of i386
+from .memory import read_memory
+from .syscalls import libc
+
+_PR_SET_CHILD_SUBREAPER = 36
+_SIGNAL_WAITS = (128, 177, 421)   # rt_sigtimedwait of x86-64 and, with both sizes of a time, of i386
 
 
 def credentials(process: int) -> str:
@@ -15,21 +19,55 @@ def credentials(process: int) -> str:
     return b" ".join(lines).decode("ascii", "replace")
 
 
-def heeds(process: int, number: int) -> bool:
-    """Whether a signal to the process does something else than end it by default: one of its threads catches, ignores or
-    blocks it, or waits for signals (sigwait(3)), which do not show as blocked meanwhile."""
+def acts_on(process: int, number: int) -> bool:
+    """Whether a signal makes the process do something of its own: one of its threads catches it, or blocks it, as those do
+    that wait for signals by signalfd(2) or sigwait(3)."""
     try:
         threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
     except OSError:
         return False
-    return any(_heeds(thread, number) for thread in threads)
+    fields = (b"SigBlk:", b"SigCgt:")
+    return any(_has_signal(thread, number, fields) or _awaits(thread, number) for thread in threads)
 
 
-def _heeds(thread: int, number: int) -> bool:
-    for line in _status(thread).split(b"\n"):
-        if line.startswith((b"SigBlk:", b"SigIgn:", b"SigCgt:")) and int(line.split()[1], 16) >> (number - 1) & 1:
-            return True
-    return _start_of(f"/proc/{thread}/syscall").partition(b" ")[0] in _SIGNAL_WAITS
+def _awaits(thread: int, number: int) -> bool:
+    """Whether a thread waits for the signal in rt_sigtimedwait(2), which takes it off the blocked ones meanwhile."""
+    call = _waiting_call(thread)
+    if not call or call[0] not in _SIGNAL_WAITS:
+        return False
+    mask = read_memory(thread, call[1], 8)
+    return len(mask) == 8 and bool(int.from_bytes(mask, "little") >> (number - 1) & 1)
+
+
+def ignores(process: int, number: int) -> bool:
+    """Whether the process has said that a signal is to do nothing."""
+    return _has_signal(process, number, (b"SigIgn:",))
+
+
+def _has_signal(process: int, number: int, fields: tuple[bytes, ...]) -> bool:
+    lines = (line.split() for line in _status(process).split(b"\n") if line.startswith(fields))
+    return any(int(words[1], 16) >> (number - 1) & 1 for words in lines)
+
+
+def parent(process: int) -> int:
+    """The process's parent; 0 if it has ended."""
+    word = _status(process).partition(b"\nPPid:")[2].partition(b"\n")[0]
+    return int(word) if word else 0
+
+
+def waits_in(process: int) -> int | None:
+    """The number of the system call that the process's first thread waits in; None if it runs, is stopped or has ended."""
+    call = _waiting_call(process)
+    return call[0] if call else None
+
+
+def _waiting_call(process: int) -> list[int]:
+    """The number and the arguments of the call that the first thread waits in (/proc/PID/syscall); none if it runs."""
+    try:
+        with open(f"/proc/{process}/syscall", encoding="ascii") as stream:
+            return [int(word, 0) for word in stream.read().split()]
+    except (OSError, ValueError):
+        return []
 
 
 def inner_id(process: int) -> int:
@@ -45,6 +83,11 @@ def children(process: int) -> list[int]:
             return [int(word) for word in stream.read().split()]
     except OSError:
         return []
+
+
+def adopt_orphans(yes: bool) -> None:
+    """Whether orphans of this process's descendants become its children (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def of_sessions(sessions: set[int]) -> list[int]:

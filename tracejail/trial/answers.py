@@ -295,7 +295,9 @@ class Answers:
                 self._heard(miss)
             itself = found.path in self.supply.removed
             self._remember(self.supply.ledger.absent, argument, miss.because, REMOVED if itself else "not on the host either")
-            self.nowhere.add(key)
+            # The engine would know the call by number and path, and O_CREAT is but a flag: its directory is not here yet.
+            if create or record.syscall not in OPENS or not any(hop.missing for hop in found.hops):
+                self.nowhere.add(key)
             return False
         if any(hop.missing for hop in found.hops):
             return self._answer(miss, found)
@@ -375,9 +377,7 @@ class Answers:
         }[refusal.kind]
         table.setdefault(refusal.path, PathNote(refusal.path, refusal.reason, because))
 
-    def _remember(
-        self, table: dict[str, PathNote], argument: PathArgument, because: Because, reason: str
-    ) -> None:
+    def _remember(self, table: dict[str, PathNote], argument: PathArgument, because: Because, reason: str) -> None:
         path = absolute(argument)
         table.setdefault(path, PathNote(path, reason, because))
 

@@ -28,6 +28,7 @@ class Listeners:
         self.ready = False                      # READY=1 has come
         self.reloading = False                  # RELOADING=1 has come, and no READY=1 since
         self.words = ""                         # the last STATUS=
+        self.main_process = 0                   # the last MAINPID=, in the trial's own numbers
         self.log = b""
         self.served: set[str] = set()           # where the log socket is bound
         self.manager = ""                       # the value of NOTIFY_SOCKET
@@ -60,8 +61,13 @@ class Listeners:
         self.served.add(path)
         return True
 
+    def begin(self) -> None:
+        """Before another start: what the process of the former one said is of no account."""
+        self._hear_manager()
+        self.ready, self.reloading, self.words, self.main_process = False, False, "", 0
+
     def forget_ready(self) -> None:
-        """Before another start, or a reload."""
+        """Before a reload."""
         self.ready = False
 
     def drain(self) -> None:
@@ -82,6 +88,8 @@ class Listeners:
                     self.ready, self.reloading = True, False
                 elif name == b"RELOADING" and value == b"1":
                     self.reloading = True
+                elif name == b"MAINPID" and value.isdigit():
+                    self.main_process = int(value)
                 elif name == b"STATUS":
                     self.words = value.decode("utf-8", "replace")
 

@@ -19,6 +19,7 @@ class Outcome:
     hint: str = ""
     timed_out: bool = False
     phase: str = "start"
+    failed_in: str = ""                    # the phase that `failure` is of
     ended_in: str = ""                     # the phase in which the target ended
     earlier: tuple[int, bool] | None = None  # status and `stopped` of the first start, where there was a second
     output: bytes = b""                    # the target's standard output
@@ -46,20 +47,29 @@ def exit_status(status: int) -> int:
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def ended_words(outcome: Outcome) -> str:
-    """How the target ended, in words."""
-    if outcome.status is None:
+def count_words(count: int) -> str:
+    """So many processes, in words."""
+    return "1 process" if count == 1 else f"{count} processes"
+
+
+def end_words(status: int | None) -> str:
+    """How a process ended, in words."""
+    if status is None:
         return "was still running"
-    if os.WIFEXITED(outcome.status):
-        words = f"exited with status {os.WEXITSTATUS(outcome.status)}"
-    else:
-        number = os.WTERMSIG(outcome.status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = f"signal {number}"
-        words = f"was killed by {name}"
-    if outcome.stopped:
+    if os.WIFEXITED(status):
+        return f"exited with status {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"was killed by {name}"
+
+
+def ended_words(outcome: Outcome) -> str:
+    """How the target ended, and when."""
+    words = end_words(outcome.status)
+    if outcome.stopped and outcome.status is not None:
         return words + " after it was told to stop"
     return words + (f" at the {outcome.ended_in}" if outcome.ended_in not in ("", "start") else "")
 

@@ -19,3 +19,8 @@ def output_file(name: str) -> int:
 def contents(fd: int) -> bytes:
     """All that is in it."""
     return os.pread(fd, MOST, 0)
+
+
+def is_full(*files: int) -> bool:
+    """Whether there is more in them than is kept."""
+    return sum(os.fstat(fd).st_size for fd in files) > MOST

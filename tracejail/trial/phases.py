@@ -11,23 +11,33 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tracejail.kernel.processes import heeds
+from tracejail.kernel.processes import ignores
 from tracejail.model import Service, Step
 
-from .outcome import ended_words, exit_status
-from .ready import is_ready
+from .members import signal_of
+from .outcome import count_words, end_words, ended_words, exit_status
+from .quiet import Rest
+from .ready import COMMAND, is_ready
+from .seen import time_out_words
 
 if TYPE_CHECKING:
     from .run import Run
 
-_QUIET = 0.01          # seconds in which no thread ran, for a target that listens and has exercises to come
-_QUIET_ALONE = 0.6     # seconds without news, without exercises: then quiet is the end of the learning
-_SETTLE = 0.008        # seconds in which no thread ran, after an exercise
+# How quiet it must be: one that listens and has something to come; one that listens, where quiet is the end of the
+# learning; after what was done to it; one that has something to come and listens nowhere.
+_READY = Rest(0.01, 0.15, 2.0)
+_ALONE = Rest(0.6, 0.6, 2.0)
+_SETTLED = Rest(0.008, 0.15, 2.0)
+_SPEECHLESS = Rest(2.0, 5.0, float("inf"))
 _AFTER_SIGNAL = 0.3    # seconds that a target may take to begin with what a signal asks for
-_SPEECHLESS = 2.0      # seconds in which a target that has exercises to come, and listens nowhere, did nothing at all
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
 _GRACE_LATE = 2.0      # the same after a time-out
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
+_FORSAKEN = 3.0        # seconds that an exercise may take to end when there is nothing left that it could drive
+_ASKING = 5.0          # seconds that one call of --ready command: may take
+_BETWEEN = 0.1         # seconds between two looks at --ready
+_KILLS = 2             # times that SIGKILL is tried
+_HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # signal(7): ignored by default
 
 # What is waited for happens between two resumptions.
 Waits = Generator[None]
@@ -48,6 +58,12 @@ class Drive:
     service: Service = Service()
     label: str = ""           # of the status line: "round 1"
 
+    @property
+    def driven(self) -> bool:
+        """Whether something is to be done to the target once it is ready; else its own end is waited for."""
+        service = self.service
+        return bool(self.exercises or self.ready or self.reload or self.reopen or service.unit or service.after)
+
 
 class Failed(Exception):
     """The run is not as expected: why, and what to do."""
@@ -60,11 +76,6 @@ class Failed(Exception):
 
 class TimedOut(Exception):
     """Thrown into the phases when the time of a start is over."""
-
-
-def signal_of(name: str) -> int:
-    """The number of a signal's name that was checked before."""
-    return int(name) if name.isdigit() else int(signal.Signals["SIG" + name.upper().removeprefix("SIG")])
 
 
 def phases(run: Run) -> Waits:
@@ -88,7 +99,10 @@ def _once(run: Run, which: str) -> Waits:
     except Failed as failure:
         run.fail(failure.reason, failure.hint)
     except TimedOut:
-        _say_time_out(run)
+        run.outcome.timed_out = True
+        run.fail(*time_out_words(run))
+        if run.exercise:
+            run.outcome.failed_output = run.end_exercise()
         grace = _GRACE_LATE
     yield from _stop(run, f"{which}stop", grace)
 
@@ -101,13 +115,9 @@ def _drive(run: Run, which: str) -> Waits:
         yield from _exercise(run, f"exercise after the {which}reload")
     if drive.reopen:
         run.enter_phase(f"{which}log reopen")
-        yield from _send(run, drive.reopen)
+        _send(run, drive.reopen)
+        yield from _take_effect(run)
         yield from _exercise(run, f"exercise after the {which}log reopen")
-
-
-def _settle(run: Run) -> Waits:
-    while run.listeners.reloading or not run.quiet.lasts(run.processes, _SETTLE):
-        yield
 
 
 # --- the phases -------------------------------------------------------------------------------------------------------
@@ -116,146 +126,212 @@ def _settle(run: Run) -> Waits:
 def _until_ready(run: Run) -> Generator[None, None, bool]:
     """Wait until the target is ready for what is to be done to it; False if it has ended."""
     drive, outcome = run.drive, run.outcome
-    next_question = 0.0
-    while True:
-        now = monotonic()
-        if run.main_ended and not run.processes:
-            if drive.exercises and exit_status(outcome.status or 0) == drive.expect:
-                hint = "give it the option that keeps it in the foreground, or leave the exercise away"
-                raise Failed("it ended before it was ready, and was not exercised", hint)
-            return False
-        if drive.ready == "notify":
-            if run.listeners.ready:
-                return True
-        elif drive.ready:
-            if now >= next_question:
-                next_question = now + 0.1
-                if is_ready(drive.ready, run.init, run.stage.private_network, run.answers.supply.tree):
+    run.waits = "it was never ready" if drive.driven else "it did not end"
+    try:
+        while True:
+            now = monotonic()
+            if run.main_ended and drive.driven and exit_status(outcome.status or 0) != drive.expect:
+                left = f", and left {count_words(len(run.members.all))} behind" if run.members.all else ""
+                raise Failed(f"it {end_words(outcome.status)} before it was ready{left}")
+            if run.main_ended and not run.members.all:
+                if drive.driven:
+                    hint = "give it the option that keeps it in the foreground, or leave the exercise away"
+                    raise Failed(f"it {end_words(outcome.status)} before it was ready, and was not exercised", hint)
+                return False
+            if drive.ready.startswith(COMMAND):
+                if _condition_holds(run, now):
                     return True
-        elif run.listeners.ready and (drive.exercises or drive.reload):
-            return True
-        elif run.listening:
-            if run.quiet.lasts(run.processes, _QUIET if drive.exercises else _QUIET_ALONE):
+            elif drive.ready and drive.ready != "notify":
+                if now >= run.next_look:
+                    run.next_look = now + _BETWEEN
+                    if is_ready(drive.ready, run.members.init, run.answers.supply.tree):
+                        return True
+            elif drive.ready or (run.listeners.ready and drive.driven):
+                if run.listeners.ready:
+                    return True
+            elif run.listening:
+                if run.quiet.lasts(run.members.all, _READY if drive.driven else _ALONE):
+                    return True
+            elif run.main_ended:
+                if _runs_on_in_silence(run, now):
+                    return True
+            elif drive.driven and run.quiet.lasts(run.members.all, _SPEECHLESS):
+                text = "it listens nowhere: taken for ready when it did nothing new for some seconds (--ready says better)"
+                outcome.notes[text] = None
                 return True
-        elif run.main_ended and now - run.main_ended > _LEFT_BEHIND:
-            # It has forked and listens nowhere: for a daemon without a network that is all that can be seen.
-            if not drive.exercises:
-                outcome.notes["left processes behind that do not listen; they were stopped"] = None
-                return True
-            if run.quiet.lasts(run.processes, _SETTLE):
-                return True
-        elif drive.exercises and not run.main_ended and run.quiet.lasts(run.processes, _SPEECHLESS, restless=False):
-            text = f"it listens nowhere: taken for ready when it had done nothing for {_SPEECHLESS:g} s (--ready says better)"
-            outcome.notes[text] = None
-            return True
-        yield
+            yield
+    finally:
+        if run.condition:
+            run.condition.end()
+            run.condition = None
+
+
+def _runs_on_in_silence(run: Run, now: float) -> bool:
+    """It has forked and listens nowhere: for a daemon without a network that is all that can be seen, but for a pid file."""
+    driven = run.drive.driven
+    if run.members.by_pid_file():
+        return run.quiet.lasts(run.members.all, _SETTLED if driven else _ALONE)
+    if now - run.main_ended < _LEFT_BEHIND:
+        return False
+    if not driven:
+        run.outcome.notes["left processes behind that do not listen; they were stopped"] = None
+        return True
+    return run.quiet.lasts(run.members.all, _SETTLED)
+
+
+def _condition_holds(run: Run, now: float) -> bool:
+    """Whether the command of `--ready command:` ended well. It runs beside the trial, as what it asks the target for may
+    have to be brought first."""
+    asked = run.condition
+    if asked is None:
+        if now >= run.next_look:
+            run.begin_condition(run.drive.ready.removeprefix(COMMAND))
+        return False
+    if asked.status is None and now - asked.began < _ASKING:
+        return False
+    in_time = asked.status is not None
+    run.condition, run.next_look = None, now + _BETWEEN
+    run.outcome.failed_output = asked.end()
+    if in_time and asked.status == 0:
+        run.outcome.failed_output = b""
+        return True
+    return False
 
 
 def _exercise(run: Run, phase: str) -> Waits:
-    for command in run.drive.exercises:
-        run.enter_phase(phase)
+    commands = run.drive.exercises
+    for number, command in enumerate(commands, 1):
+        run.enter_phase(phase, f"{number} of {len(commands)}" if len(commands) > 1 else "")
         yield from _shell(run, command, "the exercise")
         run.quiet.disturb()
-        yield from _settle(run)
+        yield from _settle(run, "after its exercise")
 
 
 def _shell(run: Run, command: str, what: str) -> Waits:
     """A shell command of the host's, to its end."""
     exercise = run.begin_exercise(command)
-    while exercise.status is None:
-        yield
+    run.waits = f"{what} did not end: {command}"
+    problem = ""
+    while exercise.status is None and not problem:
+        if exercise.is_full():
+            problem = "wrote more than is kept"
+        elif run.broke_down() and monotonic() - run.main_ended > _FORSAKEN:
+            problem = "went on without it"
+        else:
+            yield
     text = run.end_exercise()
-    if exercise.status != 0:
+    if exercise.status != 0 or problem:
         run.outcome.failed_output = text
-        raise Failed(f"{what} ended with status {exit_status(exercise.status)}: {command}")
+        problem = problem or f"ended with status {exit_status(exercise.status or 0)}"
+        how = ended_words(run.outcome) if run.outcome.phase == "exercise" else end_words(run.outcome.status)
+        ended = f"it {how}, and " if run.broke_down() else ""
+        raise Failed(f"{ended}{what} {problem}: {command}")
+
+
+def _settle(run: Run, when: str) -> Waits:
+    while True:
+        run.waits = "it said RELOADING=1 and never READY=1" if run.listeners.reloading else f"it did not go quiet {when}"
+        if not run.listeners.reloading and run.quiet.lasts(run.members.all, _SETTLED):
+            return
+        yield
 
 
 def _reload(run: Run, phase: str) -> Waits:
     drive = run.drive
     run.enter_phase(phase)
-    lived = run.main()
-    if not lived:
-        raise Failed("it had ended before it could be reloaded")
+    if not run.members.main():
+        raise Failed(f"it could not be reloaded, as it had ended: it {ended_words(run.outcome)}")
     run.listeners.forget_ready()
     if drive.service.reload:
         yield from _steps(run, drive.service.reload)
-    elif drive.reload.startswith("command:"):
-        yield from _shell(run, drive.reload.removeprefix("command:"), "the reload command")
+    elif drive.reload.startswith(COMMAND):
+        yield from _shell(run, drive.reload.removeprefix(COMMAND), "the reload command")
     else:
-        yield from _send(run, drive.reload)
+        _send(run, drive.reload)
+    yield from _take_effect(run)
+
+
+def _take_effect(run: Run) -> Waits:
+    """Raises Failed if the target ended of it, but for one that has handed over to a successor."""
+    outcome = run.outcome
     run.quiet.disturb(_AFTER_SIGNAL)
-    yield from _settle(run)
-    if not run.main():
-        raise Failed(f"it ended at the reload: it {ended_words(run.outcome)}", "see what it said, or reload it in another way")
+    yield from _settle(run, f"after the {outcome.phase}")
+    hint = "see what it said, or tell it in another way"
+    if not run.members.main():
+        raise Failed(f"it {end_words(outcome.status)}", hint)
+    if outcome.ended_in == outcome.phase and exit_status(outcome.status or 0) != run.drive.expect:
+        left = count_words(len(run.members.all))
+        raise Failed(f"its first process {end_words(outcome.status)}, and left {left} behind", hint)
 
 
-def _send(run: Run, name: str) -> Waits:
+def _send(run: Run, name: str) -> None:
     number = signal_of(name)
     name = signal.Signals(number).name
-    processes = run.main()
-    heeding = [process for process in processes if heeds(process, number)]
-    if processes and not heeding:
-        raise Failed(f"nothing of it catches {name}, which would kill it", "name the signal that it knows, or none")
-    for process in heeding:
-        run.kill(process, number)
-    run.quiet.disturb(_AFTER_SIGNAL)
-    yield from _settle(run)
+    members = run.members
+    main = members.main()
+    if not main:
+        raise Failed(f"there was no process left to send {name} to: it {ended_words(run.outcome)}")
+    acting = members.acting_on(number)
+    if not acting:
+        ignored = any(ignores(process, number) for process in main)
+        why = " and it ignores it" if ignored else "" if number in _HARMLESS else ", which would kill it"
+        raise Failed(f"nothing of it catches {name}{why}", "name the signal that it knows, or none")
+    if not set(acting) & set(main):
+        run.outcome.notes[f"{name} went to what its first process has started, which does not catch it itself"] = None
+    for process in acting:
+        members.send(process, number)
 
 
-def _steps(run: Run, steps: Iterable[Step]) -> Waits:
-    """Commands that run in the trial, each to its end."""
+def _steps(run: Run, steps: Iterable[Step], deadline: float = float("inf")) -> Waits:
+    """Commands that run in the trial, each to its end. The time-out does not come at a stop: there is a deadline then."""
     for step in steps:
+        words = " ".join(step.argv)
         process = yield from run.start_step(step)
+        run.waits = f"{words} did not end"
         while process not in run.step_ended:
+            if monotonic() > deadline:
+                run.members.send(process, signal.SIGKILL)
+                raise Failed(f"{words} did not end within {_GRACE:g} s and was killed")
             yield
         status = run.step_ended.pop(process)
         if status != 0 and not step.may_fail:
-            raise Failed(f"{' '.join(step.argv)}: ended with status {exit_status(status)}")
+            raise Failed(f"{words}: ended with status {exit_status(status)}")
         run.quiet.disturb()
 
 
 def _stop(run: Run, phase: str, grace: float) -> Waits:
     run.enter_phase(phase)
-    outcome, drive = run.outcome, run.drive
+    outcome, drive, members = run.outcome, run.drive, run.members
     outcome.stopped = outcome.status is None
-    deadline = monotonic() + grace
-    next_signal = 0.0
-    if run.main() and drive.service.stop and grace == _GRACE:
+    if members.main() and drive.service.stop and grace == _GRACE:
         try:
-            yield from _steps(run, drive.service.stop)
+            yield from _steps(run, drive.service.stop, monotonic() + grace)
         except Failed as failure:
             run.fail(failure.reason, failure.hint)
-    run.signal(drive.stop)
-    while run.processes:
+    members.tell_to_end(drive.stop)
+    deadline, next_signal, kills = monotonic() + grace, 0.0, 0
+    while members.all:
         now = monotonic()
         if now > deadline:
-            if outcome.status is None and not outcome.timed_out:
-                outcome.notes[f"did not end within {_GRACE:.0f} s of SIG{drive.stop.removeprefix('SIG')} and was killed"] = None
-            run.kill_all()
-            deadline = now + _GRACE
-        elif run.main_ended and now > next_signal and now - run.main_ended > _SETTLE:
+            if not outcome.timed_out:
+                _say_killed(run, kills, grace)
+            if kills == _KILLS:
+                return
+            members.kill_all()
+            kills, deadline = kills + 1, now + _GRACE
+        elif run.main_ended and now > next_signal and now - run.main_ended > _SETTLED.asleep:
             next_signal = now + _LEFT_BEHIND
-            run.signal(drive.stop)  # what the target left behind
+            members.tell_to_end(drive.stop)  # what the target left behind
         yield
 
 
-def _say_time_out(run: Run) -> None:
-    outcome, drive = run.outcome, run.drive
-    outcome.timed_out = True
-    exercised = drive.ready or drive.exercises
-    waited = {
-        "start": "it was never ready" if exercised else "it did not end",
-        "exercise": f"its exercise did not end: {run.exercise.command}" if run.exercise else "it did not go quiet",
-    }.get(outcome.phase.split()[0 if outcome.phase.startswith("exercise") else -1], f"the {outcome.phase} did not end")
-    seen = [f"it listens on {', '.join(outcome.listens)}" if outcome.listens else "it has not called listen(2)"]
-    if drive.ready:
-        seen.append(f"{drive.ready} was not so")
-    if run.listeners.words:
-        seen.append(f"its last word to the service manager was {run.listeners.words!r}")
-    where = "" if outcome.phase in ("start", "exercise") else f" ({outcome.phase})"
-    run.fail(
-        f"time-out after {drive.timeout:g} s{where}: {waited}; {'; '.join(seen)}",
-        "a longer --timeout, or say with --ready how a start can be seen",
-    )
-    if run.exercise:
-        outcome.failed_output = run.end_exercise()
+def _say_killed(run: Run, kills: int, grace: float) -> None:
+    name = signal.Signals(signal_of(run.drive.stop)).name
+    count = count_words(len(run.members.all))
+    if kills:
+        text = f"{count} did not end on SIGKILL: the kernel holds them"
+    elif run.outcome.status is None:
+        text = f"it did not end within {grace:g} s of {name} and was killed (--stop names another signal)"
+    else:
+        text = f"it left {count} behind, not ended within {grace:g} s of {name} and killed"
+    run.outcome.notes[text] = None

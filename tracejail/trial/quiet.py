@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from time import monotonic
 
-_RESTLESS = 0.15       # seconds without news that will do for a target that never rests, as one that polls
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How long, in seconds, a target must have been how quiet. Each of the three will do."""
+
+    asleep: float          # no thread of it ran
+    restless: float        # nothing new came, though it wakes now and then, as one that polls
+    busy: float            # nothing new came, though it never stops running
 
 
 class Quiet:
@@ -26,11 +34,10 @@ class Quiet:
 
     def disturb(self, seconds: float = 0.0) -> None:
         """Something happened, or will within `seconds`."""
-        self.last_news = self.last_run = monotonic() + seconds
+        self.last_news = self.last_run = max(monotonic() + seconds, self.last_news)
 
-    def lasts(self, processes: Iterable[int], seconds: float, restless: bool = True) -> bool:
-        """Whether no thread of the processes ran for so long; or (where `restless` ones count) nothing new came for a while,
-        and none runs now."""
+    def lasts(self, processes: Iterable[int], rest: Rest) -> bool:
+        """Whether the processes have rested so long."""
         now = monotonic()
         if now < self.next_look:
             return False
@@ -38,8 +45,10 @@ class Quiet:
         self.next_look = now + 10 * (monotonic() - now)  # a thousand threads take a while to look at
         if time is None or time != self.time_run:
             self.time_run, self.last_run = time, max(now, self.last_run)
-        rested, silent = now - self.last_run, now - self.last_news
-        return time is not None and silent >= seconds and (rested >= seconds or (restless and silent >= _RESTLESS))
+        silent = now - self.last_news
+        if time is None:
+            return silent >= rest.busy
+        return silent >= rest.restless or min(silent, now - self.last_run) >= rest.asleep
 
 
 def _time_run(processes: Iterable[int]) -> int | None:

@@ -5,31 +5,34 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import stat
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from time import monotonic
 
 from tracejail.errors import IncompleteError
 from tracejail.jail.enter import Launch, Stage, Started, set_stage, start
-from tracejail.jail.tree import find
 from tracejail.kernel import ptrace
-from tracejail.kernel.processes import children, inner_id
-from tracejail.model import Step, SyscallRecord
+from tracejail.kernel.processes import adopt_orphans, children, inner_id
+from tracejail.kernel.sockets import is_datagram
+from tracejail.model import Step, SyscallRecord, Want
 from tracejail.show import Show
 from tracejail.trace.engine import Answer, Engine, Hooks
+from tracejail.trace.misses import absolute
 from tracejail.trace.tracer import trace
 
 from .answers import Answers
-from .exercise import Exercise, end_left_behind
+from .exercise import Exercise, Leash
 from .listeners import Listeners
-from .outcome import Outcome, as_expected
-from .output import MOST, contents, output_file
-from .phases import Drive, TimedOut, Waits, phases, signal_of
+from .members import Members
+from .outcome import Outcome, as_expected, exit_status
+from .output import MOST, contents, is_full, output_file
+from .phases import Drive, TimedOut, Waits, phases
 from .quiet import Quiet
 from .sockets import open_sockets
+from .terminal import take_terminal_back
 
 _STATUS = 0.2          # seconds between two status lines
+_ENDING = 10.0         # seconds that the end of all processes may take
 _LOOK = 0.002          # seconds between two looks while something is waited for
 _SETS_USER = ("setuid", "setreuid", "setresuid", "setfsuid")
 _SETS_GROUP = ("setgid", "setregid", "setresgid", "setfsgid")
@@ -71,18 +74,21 @@ class Run:
         self.listeners = Listeners(answers.supply.tree)
         answers.serve_log = self.listeners.serve_log
         self.quiet = Quiet()
-        self.init = 0
+        self.members = Members(answers.supply.tree, launch.argv, drive.service.pid_file)
         self.started: Started | None = None
         self.steps: dict[int, Started] = {}
         self.step_ended: dict[int, int] = {}
         self.newcomers: list[int] = []
-        self.processes: set[int] = set()
-        self.ever = 0                # processes that there were
         self.began = self.last_stop = monotonic()
         self.main_ended = 0.0
         self.listening = False
         self.exercise: Exercise | None = None
-        self.sessions: list[int] = []    # of the exercises that there were
+        self.leash: Leash | None = None
+        self.condition: Exercise | None = None   # a call of --ready command:
+        self.next_look = 0.0                     # at --ready
+        self.detail = ""                         # of the phase, for the status line
+        self.waits = ""                          # what would be missing if the time were over now
+        self.others: set[int] = set()            # children of this process that are not of this run
         self.script: Waits | None = None
         self.next_status = 0.0
         self.shown = 0
@@ -93,9 +99,12 @@ class Run:
         if not self.launch.terminal:
             self.files = (output_file("stdout"), output_file("stderr"))
             self.launch = replace(self.launch, standard=(self.launch.standard[0], *self.files))
+        # What an exercise leaves in the background is found, and ended, as a child of this process.
+        self.others = set(children(os.getpid()))
+        adopt_orphans(True)
         try:
-            self.init = set_stage(self.stage)
-            self.listeners.open(self.init, self.stage.private_network)
+            self.members.init = set_stage(self.stage)
+            self.listeners.open(self.members.init, self.stage.private_network)
             self.script = phases(self)
             hooks = Hooks(
                 enter=self.enter, finish=self.finish, used=self.used, event=self.event, started=self.born,
@@ -107,8 +116,11 @@ class Run:
             self.listeners.drain()
         finally:
             self._end_all()
+            adopt_orphans(False)
+            if self.leash:
+                self.leash.close()
             if self.launch.terminal:
-                _take_terminal_back(self.launch.standard[0])
+                take_terminal_back(self.launch.standard[0])
             if self.files[0] >= 0:
                 self._read_output()
             self.outcome.log = self.listeners.log
@@ -123,6 +135,7 @@ class Run:
         if record.syscall == "bind":
             self._listens(record)
         which = _CHOWNS.get(record.syscall)
+        self._heed_pid_file(record)
         if which is not None:
             self._ids(self.outcome.users, record.words[which])
             self._ids(self.outcome.groups, record.words[which + 1])
@@ -131,7 +144,12 @@ class Run:
     def finish(self, record: SyscallRecord) -> Answer:
         """Of the tracer: a call has failed, or its result is wanted."""
         self.last_stop = monotonic()
+        self._heed_pid_file(record)
         return self.answers.finish(record)
+
+    def _heed_pid_file(self, record: SyscallRecord) -> None:
+        if record.arguments and record.arguments[-1].want is Want.CREATE:
+            self.members.writes(absolute(record.arguments[-1]))
 
     def used(self, record: SyscallRecord) -> Answer:
         """Of the tracer: a call may have used a stand-in."""
@@ -140,9 +158,7 @@ class Run:
 
     def born(self, process: int) -> None:
         """Of the tracer: a process of the target is there."""
-        if process not in self.processes:
-            self.processes.add(process)
-            self.ever += 1
+        self.members.add(process)
 
     def event(self, record: SyscallRecord) -> None:
         """Of the tracer: a call without a path."""
@@ -181,17 +197,21 @@ class Run:
         self.outcome.notes["opaque: " + note] = None
 
     def _listens(self, record: SyscallRecord) -> None:
-        for argument in record.arguments:
-            self.outcome.listens[f"unix:{argument.spelled}"] = None
-            self.listening = True
+        """A socket gets an address. One that takes connections listens once listen(2) is called, others do now."""
         address = record.address.removeprefix("inet:")
+        names = [f"unix:{argument.spelled}" for argument in record.arguments]
         if record.address.startswith("inet:") and not address.endswith(":0"):
-            self.outcome.listens[address] = None
+            names.append(address)
+        elif record.address.startswith("unix-abstract:") and len(record.address) > len("unix-abstract:"):
+            names.append(record.address)
+        for name in names:
+            self.outcome.listens[name] = None
+        if names and len(record.words) > 2 and is_datagram(record.process, record.words[0]):
             self.listening = True
 
     def ended(self, process: int, status: int) -> None:
         """Of the tracer: a process has ended, of the target or another child of ours."""
-        self.processes.discard(process)
+        self.members.remove(process)
         self.answers.forget_user(process)  # its id may come again
         if self.started is not None and process == self.started.target:
             self.outcome.status = status
@@ -205,15 +225,18 @@ class Run:
                 self.outcome.notes[failure] = None
         elif self.exercise is not None and process == self.exercise.process:
             self.exercise.status = status
-        elif process == self.init:
-            self.init = 0
+        elif self.condition is not None and process == self.condition.process:
+            self.condition.status = status
+        elif process == self.members.init:
+            self.members.init = 0
 
     def idle(self) -> float | None:
         """Of the tracer, between two stops: does what the clock and the phase ask for; None when all is over."""
         now = monotonic()
         ledger = self.answers.supply.ledger
+        self.members.told = self.listeners.main_process
         # What is asked for again and again is no news: the target is quiet all the same.
-        self.quiet.hear((len(self.answers.known), len(ledger.lines), len(ledger.entries), self.ever, self.outcome.phase))
+        self.quiet.hear((len(self.answers.known), len(ledger.lines), len(ledger.entries), self.members.ever))
         self._follow_output(now)
         assert self.script is not None
         late = now - self.began > self.drive.timeout and not self.launch.terminal
@@ -228,21 +251,29 @@ class Run:
 
     # --- for the phases --------------------------------------------------------------------------------------
 
-    def enter_phase(self, phase: str) -> None:
+    def enter_phase(self, phase: str, detail: str = "") -> None:
         """What is seen from now on belongs to this phase."""
         self.outcome.phase = self.answers.supply.ledger.phase = phase
+        self.detail = detail
 
     def begin(self, phase: str) -> None:
         """Before a start."""
         self.enter_phase(phase)
-        self.began, self.main_ended, self.listening = monotonic(), 0.0, False
-        self.listeners.forget_ready()
+        self.began, self.main_ended, self.listening, self.next_look = monotonic(), 0.0, False, 0.0
+        self.listeners.begin()
 
     def fail(self, reason: str, hint: str) -> None:
         """The run is not as expected; the first reason stays."""
-        if not self.outcome.failure:
-            where = "" if self.outcome.phase in ("start", "exercise", "reload") else f"{self.outcome.phase}: "
-            self.outcome.failure, self.outcome.hint = where + reason, hint
+        outcome = self.outcome
+        if not outcome.failure:
+            # The first start and the first exercises are told by what is said of them; a time-out names its phase itself.
+            where = "" if outcome.phase in ("start", "exercise") or outcome.timed_out else f"at the {outcome.phase}: "
+            outcome.failure, outcome.hint, outcome.failed_in = where + reason, hint, outcome.phase
+
+    def broke_down(self) -> bool:
+        """Whether the target has ended as it should not, with all that it made."""
+        ended = self.outcome.status is not None and not self.members.all
+        return ended and exit_status(self.outcome.status or 0) != self.drive.expect
 
     def as_expected(self) -> bool:
         """Whether it went well so far."""
@@ -251,16 +282,18 @@ class Run:
     def start_target(self) -> Waits:
         """Start it."""
         environment = self.launch.environment
-        if self.drive.exercises or self.drive.service.unit:
+        if self.drive.driven:
             environment = {**environment, "NOTIFY_SOCKET": self.listeners.manager}
-        with open_sockets(self.drive.service.sockets, self.init, self.stage.private_network, self.answers.supply.tree) as given:
+        private, tree = self.stage.private_network, self.answers.supply.tree
+        with open_sockets(self.drive.service.sockets, self.members.init, private, tree) as given:
             launch = replace(self.launch, environment=environment, sockets=given)
             self.started = yield from self._start(launch)
+            self.members.first = self.started.target
         self.listening = self.listening or bool(given)
 
     def start_step(self, step: Step) -> Generator[None, None, int]:
         """Start a step; gives its process id."""
-        main = next(iter(self.main()), 0)
+        main = next(iter(self.members.main()), 0)
         launch = self.step(step)
         words = tuple(word.replace("$MAINPID", str(inner_id(main))) if main else word for word in launch.argv)
         started = yield from self._start(replace(launch, argv=words, standard=self.launch.standard))
@@ -268,19 +301,28 @@ class Run:
         return started.target
 
     def _start(self, launch: Launch) -> Generator[None, None, Started]:
-        started = start(launch, self.init)
+        started = start(launch, self.members.init)
         ptrace.seize(started.target)
         self.newcomers.append(started.target)
-        while started.target not in self.processes:  # from then on nothing that it does is lost
+        while started.target not in self.members.all:  # from then on nothing that it does is lost
             yield
         started.go()
         return started
 
     def begin_exercise(self, command: str) -> Exercise:
         """Start a shell command of the host's."""
-        self.exercise = Exercise(command, self.init, self.stage.private_network, self.outcome.phase)
-        self.sessions.append(self.exercise.process)
+        self.exercise = self._shell(command)
         return self.exercise
+
+    def begin_condition(self, command: str) -> None:
+        """The same, for one that asks whether the target is ready."""
+        self.condition = self._shell(command)
+
+    def _shell(self, command: str) -> Exercise:
+        self.leash = self.leash or Leash()
+        shell = Exercise(command, self.members.init, self.stage.private_network, self.outcome.phase)
+        self.leash.hold(shell.process)
+        return shell
 
     def end_exercise(self) -> bytes:
         """What it said, after its end or to make one."""
@@ -290,56 +332,21 @@ class Run:
         self.outcome.exercise_output += text
         return text
 
-    def main(self) -> list[int]:
-        """The target while it lives, else the process that its pid file names, else those that it left to the init."""
-        if self.started is None:
-            return []
-        if self.outcome.status is None:
-            return [self.started.target]
-        left = self.processes & set(children(self.init))
-        named = self._named_by_pid_file() if self.drive.service.pid_file else None
-        return [process for process in self.processes if inner_id(process) == named] or sorted(left)
-
-    def _named_by_pid_file(self) -> int | None:
-        with contextlib.suppress(OSError, ValueError):
-            found = find(self.answers.supply.tree, self.drive.service.pid_file)
-            try:
-                if stat.S_ISREG(os.fstat(found).st_mode):
-                    with open(f"/proc/self/fd/{found}", encoding="ascii") as stream:
-                        return int(stream.read(32).split()[0])
-            finally:
-                os.close(found)
-        return None
-
-    def kill(self, process: int, number: int) -> None:
-        """Send a signal to a process of the target."""
-        if process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, number)
-
-    def signal(self, name: str) -> None:
-        """Tell the target to end, and what it left to the init; stopped ones too."""
-        number = signal_of(name)
-        for process in self.main() if self.outcome.status is None else sorted(self.processes & set(children(self.init))):
-            self.kill(process, number)
-            self.kill(process, signal.SIGCONT)
-
-    def kill_all(self) -> None:
-        """SIGKILL for all of its processes."""
-        for process in sorted(self.processes):
-            self.kill(process, signal.SIGKILL)
-
     # --- the end ---------------------------------------------------------------------------------------------
 
     def _end_all(self) -> None:
-        if self.exercise:
-            self.outcome.exercise_output += self.exercise.end()
-        end_left_behind(self.sessions)
-        if self.init:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.init, signal.SIGKILL)  # the pid namespace goes with its first process
-        limit = monotonic() + 10
-        while (self.init or self.processes) and monotonic() < limit:
+        for running in (self.exercise, self.condition):
+            if running:
+                self.outcome.exercise_output += running.end()
+        limit = monotonic() + _ENDING
+        while monotonic() < limit:
+            # With its first process a pid namespace goes; what is killed may leave children of its own to this process.
+            left = set(children(os.getpid())) - self.others
+            if not left and not self.members.all:
+                break
+            for process in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             try:
                 stop = ptrace.wait_stop(block=False)
             except ChildProcessError:
@@ -353,12 +360,12 @@ class Run:
                     ptrace.resume(stop.thread)
 
     def _follow_output(self, now: float) -> None:
-        self.outcome.processes = max(self.outcome.processes, len(self.processes))
+        self.outcome.processes = max(self.outcome.processes, len(self.members.all))
         if self.launch.terminal:
             return  # a status line would be written over what the user and the target say to each other
         if self.files[0] >= 0:
             sizes = [os.fstat(fd).st_size for fd in self.files]
-            if sum(sizes) > MOST:
+            if is_full(*self.files):
                 limit = f"{MOST >> 20} MiB"
                 raise IncompleteError(f"the target wrote more than {limit} to its output", "send its output to a file")
             if sizes[0] > self.shown:
@@ -372,11 +379,12 @@ class Run:
         ledger = self.answers.supply.ledger
         phase = self.outcome.phase
         if phase.endswith("start"):
-            waits = self.drive.exercises or self.drive.ready
-            phase = f"{phase}, waits until it is ready" if waits else f"{phase}, runs"
+            phase = f"{phase}, waits until it is ready" if self.drive.driven else f"{phase}, runs"
+        elif self.detail:
+            phase = f"{phase} {self.detail}"
         size = sum(entry.size for entry in ledger.entries.values())
         self.show.status(
-            f"{self.drive.label}: {phase}: {len(self.processes)} processes, {self.answers.answered} misses answered, "
+            f"{self.drive.label}: {phase}: {len(self.members.all)} processes, {self.answers.answered} misses answered, "
             f"{len(ledger.entries)} entries, {size / 1e6:.1f} MB"
         )
 
@@ -386,11 +394,3 @@ class Run:
             self.show.output(self.outcome.output[self.shown :])
         for fd in self.files:
             os.close(fd)
-
-
-def _take_terminal_back(terminal: int) -> None:
-    """The target was the foreground job; now it is this process again (tcsetpgrp(3), from the background)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-    with contextlib.suppress(OSError):
-        os.tcsetpgrp(terminal, os.getpgrp())
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)

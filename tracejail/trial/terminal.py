@@ -1,0 +1,15 @@
+"""The terminal that a target may have had as its foreground job."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+
+def take_terminal_back(terminal: int) -> None:
+    """The target was the foreground job; now it is this process again (tcsetpgrp(3), from the background)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    with contextlib.suppress(OSError):
+        os.tcsetpgrp(terminal, os.getpgrp())
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
