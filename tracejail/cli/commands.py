@@ -104,7 +104,7 @@ def _trial_options(fields: Fields, arguments: list[str], base: TrialOptions | No
             raise UsageError(f"-E {pair}: not K=V", "give NAME=VALUE")
         pairs.append((key, value))
     if pairs:
-        given["environment"] = tuple(pairs)
+        given["environment"] = (*(base.environment if base else ()), *pairs)
     for key in ("expect", "max_names", "max_rounds"):
         if key in given:
             given[key] = int(given[key])
@@ -146,13 +146,51 @@ def _manifest(path: str) -> Manifest:
 def _learn(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
-    _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    unit = str(fields.pop("unit", ""))
+    if not unit:
+        _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    elif arguments:
+        raise UsageError(f"{arguments[0]}: --unit names the program already", f"change it: systemctl edit {unit}; or no --unit")
     driven = as_json or fields.get("exercises") or fields.get("stdin")
     fields["interactive"] = os.isatty(0) and os.isatty(1) and not driven
-    options = _trial_options(fields, arguments)
+    options = _trial_options(fields, arguments, _of_unit(unit, fields, talk) if unit else None)
     from tracejail.learn import learn
 
     return _finish(learn(options, talk), as_json, talk, learned=True)
+
+
+def _of_unit(word: str, fields: Fields, talk: Talk) -> TrialOptions:
+    """The options that a unit stands for, those of the command line aside; says what was taken and what was not."""
+    from tracejail.resolve.host import open_host_root
+    from tracejail.resolve.unit_options import describe, trial_options, warnings
+    from tracejail.resolve.units import read_unit
+
+    host = open_host_root(str(fields.get("host_root") or "/"))
+    try:
+        unit = read_unit(host, word, str(fields.get("user") or ""), os.environ)
+    finally:
+        os.close(host.fd)
+    options = trial_options(unit, fields)
+    for line in describe(unit, options):
+        talk.say(line)
+    for line in warnings(unit):
+        talk.warn(line)
+    return options
+
+
+def _unit_environment(word: str, fields: Fields, talk: Talk) -> tuple[tuple[str, str], ...]:
+    """What a unit sets now. A unit that is gone is no reason not to try."""
+    from tracejail.resolve.host import open_host_root
+    from tracejail.resolve.units import read_unit
+
+    host = open_host_root(str(fields["host_root"]))
+    try:
+        return read_unit(host, word, str(fields["user"]), os.environ).environment
+    except UsageError as error:
+        talk.warn(f"the environment of its unit is not known: {error.message}")
+        return ()
+    finally:
+        os.close(host.fd)
 
 
 def _verify(fields: Fields, arguments: list[str]) -> int:
@@ -163,8 +201,12 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     command = manifest.command
     given = fields.get("environment", ())
     assert isinstance(given, tuple)
-    names = {pair.partition("=")[0] for pair in given}
-    missing = [key for key in command.environment if key not in os.environ and key not in names]
+    root = str(fields.get("host_root") or manifest.host.root)
+    user = str(fields.get("user") or command.user)
+    unit = command.service.unit
+    environment = _unit_environment(unit, {"host_root": root, "user": user}, talk) if unit else ()
+    names = {pair.partition("=")[0] for pair in given} | ({key for key, _ in environment} if unit else {*os.environ})
+    missing = [key for key in command.environment if key not in names]
     for key in missing:
         talk.warn(f"it was learned with {key} set by -E, and its value is not stored: give it again")
     from tracejail.model import TrialOptions
@@ -184,6 +226,7 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
         network=command.network,
         user=command.user,
         directory=command.directory,
+        environment=environment,
     )
     from tracejail.verify import verify
 
@@ -328,7 +371,7 @@ _EVERY = (
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(
-        "[OPTION...] PROGRAM [ARGUMENT...]", "run a program in a trial until a jail for it is proven",
+        "[OPTION...] PROGRAM [ARGUMENT...]", "run a program, or that of --unit NAME, in a trial until a jail for it is proven",
         (*LEARN, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
     ),
     "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM), _build),
