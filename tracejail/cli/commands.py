@@ -151,46 +151,17 @@ def _learn(fields: Fields, arguments: list[str]) -> int:
         _need(arguments, 1, "PROGRAM [ARGUMENT...]")
     elif arguments:
         raise UsageError(f"{arguments[0]}: --unit names the program already", f"change it: systemctl edit {unit}; or no --unit")
+    base = None
+    if unit:
+        from .unit import options_of_unit
+
+        base = options_of_unit(unit, fields, talk)
     driven = as_json or fields.get("exercises") or fields.get("stdin")
     fields["interactive"] = os.isatty(0) and os.isatty(1) and not driven
-    options = _trial_options(fields, arguments, _of_unit(unit, fields, talk) if unit else None)
+    options = _trial_options(fields, arguments, base)
     from tracejail.learn import learn
 
     return _finish(learn(options, talk), as_json, talk, learned=True)
-
-
-def _of_unit(word: str, fields: Fields, talk: Talk) -> TrialOptions:
-    """The options that a unit stands for, those of the command line aside; says what was taken and what was not."""
-    from tracejail.resolve.host import open_host_root
-    from tracejail.resolve.unit_options import describe, trial_options, warnings
-    from tracejail.resolve.units import read_unit
-
-    host = open_host_root(str(fields.get("host_root") or "/"))
-    try:
-        unit = read_unit(host, word, str(fields.get("user") or ""), os.environ)
-    finally:
-        os.close(host.fd)
-    options = trial_options(unit, fields)
-    for line in describe(unit, options):
-        talk.say(line)
-    for line in warnings(unit):
-        talk.warn(line)
-    return options
-
-
-def _unit_environment(word: str, fields: Fields, talk: Talk) -> tuple[tuple[str, str], ...]:
-    """What a unit sets now. A unit that is gone is no reason not to try."""
-    from tracejail.resolve.host import open_host_root
-    from tracejail.resolve.units import read_unit
-
-    host = open_host_root(str(fields["host_root"]))
-    try:
-        return read_unit(host, word, str(fields["user"]), os.environ).environment
-    except UsageError as error:
-        talk.warn(f"the environment of its unit is not known: {error.message}")
-        return ()
-    finally:
-        os.close(host.fd)
 
 
 def _verify(fields: Fields, arguments: list[str]) -> int:
@@ -204,7 +175,11 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     root = str(fields.get("host_root") or manifest.host.root)
     user = str(fields.get("user") or command.user)
     unit = command.service.unit
-    environment = _unit_environment(unit, {"host_root": root, "user": user}, talk) if unit else ()
+    environment: tuple[tuple[str, str], ...] = ()
+    if unit:
+        from .unit import environment_of_unit
+
+        environment = environment_of_unit(unit, root, user, talk)
     names = {pair.partition("=")[0] for pair in given} | ({key for key, _ in environment} if unit else {*os.environ})
     missing = [key for key in command.environment if key not in names]
     for key in missing:

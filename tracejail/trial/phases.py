@@ -177,11 +177,10 @@ def _reload(run: Run, phase: str) -> Waits:
     if not lived:
         raise Failed("it had ended before it could be reloaded")
     run.listeners.forget_ready()
-    if drive.service.reload:
-        yield from _steps(run, drive.service.reload)
-    elif drive.reload.startswith("command:"):
+    yield from _steps(run, drive.service.reload)
+    if drive.reload.startswith("command:"):
         yield from _shell(run, drive.reload.removeprefix("command:"), "the reload command")
-    else:
+    elif drive.reload:
         yield from _send(run, drive.reload)
     run.quiet.disturb(_AFTER_SIGNAL)
     yield from _settle(run)
