@@ -96,7 +96,7 @@ def _word(text: str, position: int, lenient: bool = False) -> tuple[str | None, 
     """The next word from a position, or None, and where the one after it begins."""
     while position < len(text) and text[position] in _SPACE:
         position += 1
-    if position == len(text):
+    if position >= len(text):
         return None, position
     made, quote = bytearray(), ""
     while position < len(text):
