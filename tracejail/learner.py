@@ -72,7 +72,8 @@ class Learner:
         return Launch(
             argv=(self.program, *options.argv[1:]),
             program=self.program,
-            environment=caller_environment(options.environment),
+            # A service manager passes nothing on of its own.
+            environment=dict(options.environment) if options.service.unit else caller_environment(options.environment),
             directory=options.directory,
             uid=self.user.uid,
             gid=self.user.gid,

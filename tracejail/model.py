@@ -229,7 +229,7 @@ class Service:
     unit: str = ""                              # of systemd that this was read from; its environment is read again
     before: tuple[Step, ...] = ()               # before each start
     after: tuple[Step, ...] = ()                # when it is ready
-    reload: tuple[Step, ...] = ()               # in place of a signal
+    reload: tuple[Step, ...] = ()               # before the reload signal, if there is one
     stop: tuple[Step, ...] = ()                 # before the stop signal
     directories: tuple[MadeDirectory, ...] = ()
     sockets: tuple[str, ...] = ()               # listening ones that it is given: tcp:[ADDRESS:]PORT, udp:, unix:PATH

@@ -104,7 +104,7 @@ def _trial_options(fields: Fields, arguments: list[str], base: TrialOptions | No
             raise UsageError(f"-E {pair}: not K=V", "give NAME=VALUE")
         pairs.append((key, value))
     if pairs:
-        given["environment"] = tuple(pairs)
+        given["environment"] = (*(base.environment if base else ()), *pairs)
     for key in ("expect", "max_names", "max_rounds"):
         if key in given:
             given[key] = int(given[key])
@@ -146,10 +146,19 @@ def _manifest(path: str) -> Manifest:
 def _learn(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
-    _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    unit = str(fields.pop("unit", ""))
+    if not unit:
+        _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    elif arguments:
+        raise UsageError(f"{arguments[0]}: --unit names the program already", f"change it: systemctl edit {unit}; or no --unit")
+    base = None
+    if unit:
+        from .unit import options_of_unit
+
+        base = options_of_unit(unit, fields, talk)
     driven = as_json or fields.get("exercises") or fields.get("stdin")
     fields["interactive"] = os.isatty(0) and os.isatty(1) and not driven
-    options = _trial_options(fields, arguments)
+    options = _trial_options(fields, arguments, base)
     from tracejail.learn import learn
 
     return _finish(learn(options, talk), as_json, talk, learned=True)
@@ -163,8 +172,16 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     command = manifest.command
     given = fields.get("environment", ())
     assert isinstance(given, tuple)
-    names = {pair.partition("=")[0] for pair in given}
-    missing = [key for key in command.environment if key not in os.environ and key not in names]
+    root = str(fields.get("host_root") or manifest.host.root)
+    user = str(fields.get("user") or command.user)
+    unit = command.service.unit
+    environment: tuple[tuple[str, str], ...] = ()
+    if unit:
+        from .unit import environment_of_unit
+
+        environment = environment_of_unit(unit, root, user, talk)
+    names = {pair.partition("=")[0] for pair in given} | ({key for key, _ in environment} if unit else {*os.environ})
+    missing = [key for key in command.environment if key not in names]
     for key in missing:
         talk.warn(f"it was learned with {key} set by -E, and its value is not stored: give it again")
     from tracejail.model import TrialOptions
@@ -184,6 +201,7 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
         network=command.network,
         user=command.user,
         directory=command.directory,
+        environment=environment,
     )
     from tracejail.verify import verify
 
@@ -328,7 +346,7 @@ _EVERY = (
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(
-        "[OPTION...] PROGRAM [ARGUMENT...]", "run a program in a trial until a jail for it is proven",
+        "[OPTION...] PROGRAM [ARGUMENT...]", "run a program, or that of --unit NAME, in a trial until a jail for it is proven",
         (*LEARN, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
     ),
     "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM), _build),

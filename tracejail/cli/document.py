@@ -29,6 +29,7 @@ def as_json(result: LearnResult) -> str:
         "harmless": plain(result.harmless),
         "sockets": plain(manifest.sockets),
         "listens": list(manifest.listens),
+        "command": plain(manifest.command),
         "mounts": plain(manifest.mounts),
         "warnings": list(manifest.warnings),
         "notes": list(result.notes),

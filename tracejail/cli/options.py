@@ -40,7 +40,7 @@ ENGINE = (
     Option("--engine", "engine", "NAME", "how the target is watched: auto (default), bpf or seccomp", choices="auto bpf seccomp"),
 )
 TARGET = (
-    Option("-u --user", "user", "USER", "run the target as this user of the host, or UID:GID"),
+    Option("-u --user", "user", "USER", "run the target as USER[:GROUP[,GROUP...]], names of the host or numbers"),
     Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
     Option("-E --env", "environment", "K=V", "an environment variable more", repeat=True),
     Option("--stdin", "stdin", "FILE", "its standard input (- reads this one to its end first; default: empty)"),
@@ -63,7 +63,8 @@ POLICY = (
     Option("--max-names", "max_names", "N", "names shown of one directory (default 20000)", number=True),
 )
 LEARN = (
-    Option("-j --jail", "jail", "DIR", "the jail (default NAME.jail)"),
+    Option("--unit", "unit", "NAME", "the program of this systemd unit, as the unit has it; what is given beside it wins"),
+    Option("-j --jail", "jail", "DIR", "the jail (default NAME.jail, of the program or unit)"),
     Option("-m --manifest", "manifest", "FILE", "the manifest (default DIR.json)"),
     Option("--replace", "replace", "", "make a jail anew that is there already"),
     Option("--append", "append", "", "add to the jail and manifest that are there"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
+from tracejail.errors import UsageError
 from tracejail.model import Accounts, JailPath
 
 from .host import HostRoot, read_start
@@ -58,6 +60,54 @@ def find_user(host: HostRoot, name: str) -> tuple[int, int, tuple[int, ...]] | N
             others = {int(row[2]) for row in _group(host) if parts[0] in _members(row)}
             return int(parts[2]), gid, tuple(sorted(others | {gid}))
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A line of passwd."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+
+def find_account(host: HostRoot, word: str) -> Account | None:
+    """The user of a name or a number; None if unknown."""
+    for parts in _passwd(host):
+        if os.fsencode(word) in (parts[0], parts[2]) and _is_id(parts[3]):
+            name, _, uid, gid, _, home, shell = (os.fsdecode(part) for part in (*parts, b"", b"", b"")[:7])
+            return Account(name, int(uid), int(gid), home, shell)
+    return None
+
+
+def find_group(host: HostRoot, word: str) -> int | None:
+    """The id of a group that is named, or given as a number; None if unknown."""
+    if word.isdigit():
+        return int(word)
+    return next((int(parts[2]) for parts in _group(host) if parts[0] == os.fsencode(word)), None)
+
+
+def find_identity(host: HostRoot, text: str) -> tuple[int, int, tuple[int, ...]]:
+    """(uid, gid, all groups) of USER[:GROUP[,GROUP...]], each a name of the host root or a number. A user that is named has
+    the groups that list it, too, as User= and Group= of systemd.exec(5). Raises UsageError."""
+    name, _, words = text.partition(":")
+    listed = []
+    for word in words.split(",") if words else ():
+        gid = find_group(host, word)
+        if gid is None:
+            raise UsageError(f"-u {text}: no such group on the host: {word}", "see getent group, or give its number")
+        listed.append(gid)
+    if name.isdigit():
+        return int(name), listed[0] if listed else int(name), tuple(sorted({*listed})) if len(listed) > 1 else ()
+    known = find_user(host, name)
+    if known is None:
+        raise UsageError(f"-u {name}: no such user on the host", "see getent passwd, or give UID:GID")
+    uid, gid, groups = known
+    if not listed:
+        return known
+    return uid, listed[0], tuple(sorted(({*groups} - {gid}) | {*listed}))
 
 
 def accounts_for(

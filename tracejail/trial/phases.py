@@ -242,11 +242,10 @@ def _reload(run: Run, phase: str) -> Waits:
     if not run.members.main():
         raise Failed(f"it could not be reloaded, as it had ended: it {ended_words(run.outcome)}")
     run.listeners.forget_ready()
-    if drive.service.reload:
-        yield from _steps(run, drive.service.reload)
-    elif drive.reload.startswith(COMMAND):
+    yield from _steps(run, drive.service.reload)
+    if drive.reload.startswith(COMMAND):
         yield from _shell(run, drive.reload.removeprefix(COMMAND), "the reload command")
-    else:
+    elif drive.reload:
         _send(run, drive.reload)
     yield from _take_effect(run)
 

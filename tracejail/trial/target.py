@@ -12,7 +12,8 @@ from tracejail.jail.tree import Tree, open_tree
 from tracejail.kernel import capabilities
 from tracejail.kernel.mounts import new_mount
 from tracejail.model import Content, EntryType, JailPath, Origin, TrialOptions
-from tracejail.resolve.accounts import REDUCE, find_user
+from tracejail.resolve import accounts
+from tracejail.resolve.accounts import REDUCE
 from tracejail.resolve.host import HostRoot, inspect, names
 from tracejail.trial.walk import Found, Place, join, walk
 
@@ -73,16 +74,8 @@ def find_program(host: HostRoot, word: str) -> str:
 
 
 def find_identity(host: HostRoot, text: str) -> User:
-    """Whom `-u` names: a name of the host root, or UID[:GID]. Raises UsageError."""
-    if not text:
-        return User()
-    name, _, group = text.partition(":")
-    if name.isdigit():
-        return User(int(name), int(group) if group.isdigit() else int(name))
-    known = find_user(host, name)
-    if known is None:
-        raise UsageError(f"-u {name}: no such user on the host", "see getent passwd, or give UID:GID")
-    return User(*known)
+    """Whom `-u` names: USER[:GROUP[,GROUP...]], names of the host root or numbers. Raises UsageError."""
+    return User(*accounts.find_identity(host, text)) if text else User()
 
 
 def privileges_lack() -> tuple[str, str] | None:

@@ -1,0 +1,592 @@
+"""Service units: their syntax, where they lie, what they mean; the odd cases are those of systemd's own documentation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracejail.cli.commands import dispatch
+from tracejail.errors import UsageError
+from tracejail.model import LearnResult, MadeDirectory, Manifest, Step, TrialOptions
+from tracejail.resolve.accounts import find_identity
+from tracejail.resolve.dynamic_user import FIRST, LAST, dynamic_id, siphash24
+from tracejail.resolve.host import HostRoot, open_host_root
+from tracejail.resolve.specifiers import specifiers, unescape
+from tracejail.resolve.unit_files import find_unit, full_name
+from tracejail.resolve.unit_options import describe, signal_sent, trial_options, warnings
+from tracejail.resolve.unit_syntax import (
+    CommandLine,
+    Malformed,
+    assignments,
+    commands,
+    environment_file,
+    expand,
+    split,
+    substitute,
+)
+from tracejail.resolve.units import Unit, read_unit
+
+ETC, LIB = "etc/systemd/system", "lib/systemd/system"
+Make = Callable[..., HostRoot]
+
+
+@pytest.fixture()
+def make(tmp_path: Path) -> Make:
+    """A host root of files by path; a value that begins with "->" is the target of a link."""
+
+    def build(**files: str) -> HostRoot:
+        given = {
+            "etc/passwd": "root:x:0:0::/root:/bin/bash\nweb:x:33:34::/var/www:/usr/sbin/nologin\n"
+            "ann:x:1000:1000::/home/ann:/bin/sh\n",
+            "etc/group": "root:x:0:\nweb:x:34:\nssl:x:50:web\nlog:x:51:\nann:x:1000:\n",
+            "usr/bin/tool": "#!", **files,
+        }
+        for path, text in given.items():
+            at = tmp_path / path
+            at.parent.mkdir(parents=True, exist_ok=True)
+            if text.startswith("->"):
+                at.symlink_to(text[2:])
+            else:
+                at.write_text(text)
+        return open_host_root(str(tmp_path))
+
+    return build
+
+
+def unit_of(make: Make, service: str, name: str = "a.service", **files: str) -> Unit:
+    text = service if "ExecStart=" in service else f"ExecStart=/bin/a\n{service}"
+    return read_unit(make(**{f"{LIB}/{name}": f"[Service]\n{text}\n", **files}), name)
+
+
+def raises(text: str) -> Any:
+    return pytest.raises(UsageError, match=text)
+
+
+# --- syntax -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[A]\nOne=value 1\nTwo = value 2\n\n# no\n ; no\n[B]\nOne=\"some thing\"", [
+            ("A", "One", "value 1"), ("A", "Two", "value 2"), ("B", "One", '"some thing"')]),
+        ("[C]\nKey=value 3\\\n# ignored\n; ignored too\n       value 3 continued\nX=y", [
+            ("C", "Key", "value 3        value 3 continued"), ("C", "X", "y")]),
+        ("[A]\nKey=two\\\\\nX=y", [("A", "Key", "two\\\\"), ("A", "X", "y")]),
+        ("[A]\nKey=a \\\n\nX=y", [("A", "Key", "a"), ("A", "X", "y")]),
+        ("[A]\nKey=at the end\\", [("A", "Key", "at the end")]),
+        ("\ufeff[A]\r\nKey=a=b\r\n", [("A", "Key", "a=b")]),
+        ("[A]\nKey=\n[X-Own]\nKey=1\n[A]\nX-Own=1", [("A", "Key", "")]),
+        ("Key=1\n[A]\nnothing\n[B", ["Key=1", "nothing", "[B"]),
+    ],
+)
+def test_assignments(text: str, found: list[object]) -> None:
+    assert list(assignments(text)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"VAR1=word1 word2" VAR2=word3 "VAR3=$word 5 6"', ["VAR1=word1 word2", "VAR2=word3", "VAR3=$word 5 6"]),
+        ("ONE='one' \"TWO='two two' too\" THREE=", ["ONE=one", "TWO='two two' too", "THREE="]),
+        (r"a\x20b \u00e4 \303\244 \s\t\\", ["a b", "ä", "ä", " \t\\"]),
+        (r"\q \x00 \400 \ud800 end\ ".rstrip(), [r"\q", r"\x00", r"\400", r"\ud800", "end\\"]),
+        (r'"a\"b" ' + r"'a\'b'", ['a"b', "a'b"]),
+        ('"" \'\'', ["", ""]),
+        (r"\xff", ["\udcff"]),
+        ("", []),
+        (" \t ", []),
+    ],
+)
+def test_split(text: str, words: list[str]) -> None:
+    assert split(text) == words
+
+
+@pytest.mark.parametrize("text", ['"a', "a 'b", 'a" b'])
+def test_unbalanced_quotes(text: str) -> None:
+    with pytest.raises(Malformed):
+        split(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("echo one ; echo \"two two\"", [("echo", "one"), ("echo", "two two")]),
+        (r"echo / >/dev/null & \; ls", [("echo", "/", ">/dev/null", "&", ";", "ls")]),
+        (r'echo ";" \\; a; b', [("echo", ";", "\\;", "a;", "b")]),
+        (r"echo \;", [("echo", ";")]),
+        ("a ;", [("a",)]),
+        ("/bin/%p %i%%", [("/bin/web", "x%")]),
+        ('"/bin/with space" b', [("/bin/with space", "b")]),
+        ("", []),
+    ],
+)
+def test_command_lines(value: str, found: list[tuple[str, ...]]) -> None:
+    assert [line.words for line in commands(value, {"p": "web", "i": "x"})] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("-/a b", CommandLine(("/a", "b"), may_fail=True)),
+        ("@/a name b", CommandLine(("/a", "b"), own_name="name")),
+        (":/a $X", CommandLine(("/a", "$X"), verbatim=True)),
+        ("+-/a", CommandLine(("/a",), may_fail=True, full=True, as_root=True)),
+        ("!/a", CommandLine(("/a",), as_root=True)),
+        ("!!/a", CommandLine(("/a",))),
+        ("-@!/a n", CommandLine(("/a",), may_fail=True, own_name="n", as_root=True)),
+    ],
+)
+def test_prefixes(value: str, line: CommandLine) -> None:
+    assert commands(value, {}) == [line]
+
+
+@pytest.mark.parametrize("value", ["-", "-@", '/a "b'])
+def test_command_lines_that_are_passed_over(value: str) -> None:
+    with pytest.raises(Malformed):
+        commands(value, {})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("echo $ONE $TWO ${TWO}", ["echo", "one", "two", "two", "two two"]),
+        ("/bin/echo ${Q1} ${Q2} ${EMPTY}", ["/bin/echo", "'one'", "'two two' too", ""]),
+        ("/bin/echo $Q1 $Q2 $EMPTY", ["/bin/echo", "one", "two two", "too"]),
+        ("a $NONE ${NONE} x${NONE}y", ["a", "", "xy"]),
+        ("a $$ONE $${ONE} b$ONE $ONE/x ${ONE", ["a", "$ONE", "${ONE}", "b$ONE", "${ONE"]),
+        ("a -p${ONE}-${TWO} $", ["a", "-pone-two two"]),
+        (":a $ONE ${ONE}", ["a", "$ONE", "${ONE}"]),
+        ("kill -HUP $MAINPID ${MAINPID}", ["kill", "-HUP", "$MAINPID", "$MAINPID"]),
+    ],
+)
+def test_variables(value: str, words: list[str]) -> None:
+    environment = {"ONE": "one", "TWO": "two two", "Q1": "'one'", "Q2": "'two two' too", "EMPTY": ""}
+    assert substitute(commands(value, {})[0], environment) == tuple(words)
+
+
+def test_specifiers(make: Make) -> None:
+    host = make(**{"etc/hostname": "ns1.example.org\n", "etc/os-release": 'ID=debian\nVERSION_ID="12"\n',
+                   "etc/machine-id": "0123\n"})
+    known = specifiers(host, "a-b\\x2dc@var-lib\\x20x.service", "/etc/a")
+    assert expand("%p|%P|%j|%J|%i|%I|%f|%n", known) == (
+        "a-b\\x2dc|a/b-c|b\\x2dc|b-c|var-lib\\x20x|var/lib x|/var/lib x|a-b\\x2dc@var-lib\\x20x.service")
+    assert expand("%N %H %l %o%w %m %t %S %C %L %E %T %V %h %u%U%g%G %s %y %Y %% %d 100%", known) == (
+        "a-b\\x2dc@var-lib\\x20x ns1.example.org ns1 debian12 0123 /run /var/lib /var/cache /var/log /etc /tmp /var/tmp "
+        "/root root0root0 /bin/bash /etc/a /etc % %d 100%")
+    plain = specifiers(host, "foo-bar.service", "")
+    assert expand("%p %i %I %j %f", plain) == "foo-bar   bar /foo/bar"
+    assert unescape("dev-sda\\xc3\\xa4") == "dev/sdaä"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("A=1\n# B=2\n ;C=3\nno\n\nD = x  y \n", {"A": "1", "D": "x  y"}),
+        ("A='one\ntwo' \nB=\"a\\\"b\\$c\\d\\\ne\"\n", {"A": "one\ntwo", "B": 'a"b$c\\de'}),
+        ("A=a\\ b\\\\c\\\nd\n", {"A": "a b\\cd"}),
+        ("A=it's \"so\"\nB='a'b\nC=\n", {"A": 'it\'s "so"', "B": "ab", "C": ""}),
+        ("A=1\r\nA=2\nB='open", {"A": "2", "B": "open"}),
+        ("A=1\nB=2\nA=3", {"B": "2", "A": "3"}),
+        ("A=#no comment", {"A": "#no comment"}),
+    ],
+)
+def test_environment_files(text: str, found: dict[str, str]) -> None:
+    assert environment_file(text) == found
+    assert list(environment_file(text)) == list(found)
+
+
+def test_any_text_is_read_to_its_end() -> None:
+    chance = random.Random(1)
+    for _ in range(2000):
+        text = "".join(chance.choices("ab $\\'\";#=[]{}%x0n\n\t-@ä\udcff", k=chance.randrange(24)))
+        list(assignments(text))
+        environment_file(text)
+        split(text, lenient=True)
+        with contextlib.suppress(Malformed):
+            for line in commands(text, {"a": "b"}):
+                substitute(line, {"a": "x y"})
+
+
+def test_a_quoted_word_comes_back() -> None:
+    chance = random.Random(2)
+    for _ in range(500):
+        word = "".join(chance.choices("ab \\'\"=\n$%", k=chance.randrange(9)))
+        escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        assert split(f'"{escaped}" x') == [word, "x"]
+        doubled = "".join("\\" + character if character in '"\\`$' else character for character in word)
+        assert environment_file(f'A="{doubled}"\nB=1') == {"A": word, "B": "1"}
+
+
+# --- where they lie ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("word", "name"), [("a", "a.service"), ("a.service", "a.service"), ("a@b.c", "a@b.c.service")])
+def test_names(word: str, name: str) -> None:
+    assert full_name(word) == name
+
+
+@pytest.mark.parametrize("word", ["a b", "a.socket", "a.timer", "", "x" * 260, "@x"])
+def test_wrong_names(word: str) -> None:
+    with raises("--unit"):
+        full_name(word)
+
+
+def test_the_first_directory_wins_and_drop_ins_add(make: Make) -> None:
+    host = make(**{
+        f"{LIB}/a-b.service": "[Service]\nExecStart=/lib\n", f"{ETC}/a-b.service": "[Service]\nExecStart=/etc\n",
+        "run/systemd/system/a-b.service.d/10.conf": "run", f"{ETC}/a-b.service.d/10.conf": "etc",
+        f"{LIB}/a-.service.d/05.conf": "dash", f"{LIB}/a-.service.d/10.conf": "lost", f"{LIB}/service.d/99.conf": "type",
+        f"{LIB}/a-b.service.d/20.conf": "masked", f"{ETC}/a-b.service.d/20.conf": "->/dev/null",
+        f"{LIB}/a-b.service.d/30.txt": "no", f"{LIB}/b.service.d/30.conf": "no",
+    })
+    files = find_unit(host, "a-b.service")
+    assert files is not None and files.texts == ("[Service]\nExecStart=/etc\n", "dash", "etc", "type")
+
+
+def test_aliases(make: Make) -> None:
+    host = make(**{
+        f"{LIB}/real.service": "real", f"{ETC}/other.service": "->/lib/systemd/system/real.service",
+        f"{ETC}/third.service": "->other.service", f"{ETC}/other.service.d/a.conf": "of the alias",
+        f"{ETC}/linked.service": "->/opt/x.service", "opt/x.service": "linked",
+        f"{ETC}/loop.service": "->pool.service", f"{ETC}/pool.service": "->loop.service",
+        f"{ETC}/gone.service": "->/lib/systemd/system/nowhere.service",
+    })
+    files = find_unit(host, "third.service")
+    assert files is not None and files.name == "real.service" and files.texts == ("real", "of the alias")
+    assert set(files.aliases) == {"third.service", "other.service"}
+    linked = find_unit(host, "linked.service")
+    assert linked is not None and (linked.name, linked.texts) == ("linked.service", ("linked",))
+    assert find_unit(host, "gone.service") is None
+    with raises("lead nowhere"):
+        find_unit(host, "loop.service")
+
+
+def test_templates(make: Make) -> None:
+    host = make(**{
+        f"{LIB}/t@.service": "template", f"{LIB}/t@one.service": "one", f"{ETC}/u@.service": "->t@.service",
+        f"{ETC}/t@.service.d/a.conf": "all", f"{ETC}/t@two.service.d/b.conf": "two",
+    })
+    names = ("t@one.service", "t@two.service", "u@two.service")
+    texts = {name: found.texts for name in names if (found := find_unit(host, name))}
+    assert texts == {
+        "t@one.service": ("one", "all"), "t@two.service": ("template", "all", "two"), "u@two.service": ("template", "all", "two"),
+    }
+    with raises("is a template"):
+        read_unit(host, "t@")
+
+
+@pytest.mark.parametrize("text", ["->/dev/null", ""])
+def test_masked(make: Make, text: str) -> None:
+    with raises("masked"):
+        read_unit(make(**{f"{ETC}/a.service": text, f"{LIB}/a.service": "[Service]\nExecStart=/a"}), "a")
+
+
+def test_not_there(make: Make) -> None:
+    host = make(**{f"{LIB}/b.service": "x", "etc/init.d/old": "#!"})
+    with raises("a.service: no such unit in /lib/systemd/system"):
+        read_unit(host, "a")
+    with raises("old.service") as caught:
+        read_unit(host, "old")
+    assert "/etc/init.d/old" in caught.value.hint
+
+
+def test_a_path(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "own@x.service"
+    path.write_text("[Service]\nExecStart=/bin/a %i\n")
+    unit = read_unit(make(**{f"{ETC}/own@.service.d/a.conf": "[Service]\nUser=web"}), str(path))
+    assert (unit.name, unit.source, unit.start, unit.user) == ("own@x.service", str(path), (Step(("/bin/a", "x")),), "web")
+    with raises("No such file"):
+        read_unit(open_host_root("/"), str(tmp_path / "none.service"))
+
+
+# --- what they mean ---------------------------------------------------------------------------------------------------
+
+
+def test_lists_are_reset_and_scalars_replaced(make: Make) -> None:
+    unit = unit_of(make, "ExecStart=/a\nExecStart=\nExecStart=/b\nEnvironment=A=1\nEnvironment=\nEnvironment=B=2 B=3\n"
+                         "WorkingDirectory=/x\nWorkingDirectory=\nKillSignal=SIGINT\nKillSignal=QUIT")
+    assert unit.start == (Step(("/b",)),) and unit.directory == "/" and unit.kill_signal == "QUIT"
+    assert [pair for pair in unit.environment if pair[0] in "AB"] == [("B", "3")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "user", "identity"),
+    [
+        ("", "", None),
+        ("User=web", "web", (33, 34, (34, 50))),
+        ("User=33", "web", (33, 34, (34, 50))),
+        ("User=web\nGroup=web", "web", (33, 34, (34, 50))),
+        ("User=web\nGroup=log", "web:log", (33, 51, (50, 51))),
+        ("User=web\nSupplementaryGroups=log", "web:34,log", (33, 34, (34, 50, 51))),
+        ("Group=log", "0:log", (0, 51, ())),
+        ("User=root", "root", (0, 0, (0,))),
+        ("User=4242", "4242:4242", (4242, 4242, ())),
+        ("DynamicUser=yes\nUser=web", "web", (33, 34, (34, 50))),
+    ],
+)
+def test_users(make: Make, settings: str, user: str, identity: object) -> None:
+    unit = unit_of(make, settings)
+    assert unit.user == user
+    if identity:
+        assert find_identity(make(), user) == identity
+
+
+def test_users_that_are_not_there(make: Make) -> None:
+    for settings in ("User=nobody-here", "User=web\nGroup=nogroup-here"):
+        with raises("not known on the host"):
+            unit_of(make, settings)
+
+
+def test_a_dynamic_user(make: Make) -> None:
+    # The test vector of SipHash's paper.
+    assert siphash24(bytes(range(15)), bytes(range(16))) == 0xA129CA6149BE45E5
+    unit = unit_of(make, "DynamicUser=yes\nStateDirectory=a")
+    number = dynamic_id("a")
+    assert FIRST <= number <= LAST and unit.user == f"{number}:{number}" and "DynamicUser" in unit.warnings[0]
+    assert unit.directories == (MadeDirectory("/var/lib/a", 0o755, number, number),)  # type: ignore[arg-type]
+
+
+def test_directories(make: Make) -> None:
+    unit = unit_of(
+        make, "User=web\nRuntimeDirectory=foo/bar baz:link\nRuntimeDirectoryMode=2750\nStateDirectory=aaa/bbb ccc\n"
+        "LogsDirectory=../x\nConfigurationDirectory=conf\nCacheDirectory=%p\nCacheDirectoryMode=999"
+    )
+    assert [(made.path, made.mode, made.uid, made.gid) for made in unit.directories] == [
+        ("/run/foo/bar", 0o2750, 33, 34), ("/run/baz", 0o2750, 33, 34), ("/var/lib/aaa/bbb", 0o755, 33, 34),
+        ("/var/lib/ccc", 0o755, 33, 34), ("/var/cache/a", 0o755, 33, 34), ("/etc/conf", 0o755, 0, 0),
+    ]
+    environment = dict(unit.environment)
+    assert environment["RUNTIME_DIRECTORY"] == "/run/foo/bar:/run/baz"
+    assert environment["STATE_DIRECTORY"] == "/var/lib/aaa/bbb:/var/lib/ccc" and "LOGS_DIRECTORY" not in environment
+    assert len(unit.warnings) == 3
+
+
+def test_environment(make: Make) -> None:
+    host = make(**{
+        f"{LIB}/a.service": "[Service]\nExecStart=/bin/a $OPTS ${HOME} $LANG\nUser=ann\nEnvironment=OPTS=no A=%n 1=x B=1\n"
+        "EnvironmentFile=-/etc/default/none\nEnvironmentFile=/etc/default/a*\nPassEnvironment=P Q\nUnsetEnvironment=B A=1\n",
+        "etc/default/a": "OPTS='-x -y'\nexport C=1\n", "etc/default/ab": "D=4\n", "etc/default/locale": "LANG=C.UTF-8\nFOO=1\n",
+    })
+    unit = read_unit(host, "a", passed={"P": "p", "R": "r"})
+    environment = dict(unit.environment)
+    assert unit.start[0].argv == ("/bin/a", "-x", "-y", "/home/ann", "C.UTF-8")
+    assert len(environment.pop("INVOCATION_ID")) == 32
+    assert environment == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "USER": "ann",
+        "LOGNAME": "ann", "HOME": "/home/ann", "SHELL": "/bin/sh", "P": "p", "OPTS": "-x -y", "A": "a.service", "D": "4",
+    }
+    assert [line.partition(": ")[2] for line in unit.warnings] == [
+        "Environment=1: not the name and value of a variable", "/etc/default/a: export C: not the name of a variable"]
+
+
+def test_without_a_user_there_is_no_home(make: Make) -> None:
+    assert not {"HOME", "USER", "SHELL"} & dict(unit_of(make, "").environment).keys()
+    assert "SHELL" not in dict(unit_of(make, "User=web").environment)
+
+
+@pytest.mark.parametrize(
+    ("settings", "directory"),
+    [("", "/"), ("WorkingDirectory=/etc/", "/etc"), ("WorkingDirectory=-/none", "/"), ("WorkingDirectory=/none", "/none"),
+     ("WorkingDirectory=~", "/root"), ("User=ann\nWorkingDirectory=~", "/home/ann"),
+     ("StateDirectory=x\nWorkingDirectory=-%S/x", "/var/lib/x"), ("WorkingDirectory=-/etc", "/etc")],
+)
+def test_working_directories(make: Make, settings: str, directory: str) -> None:
+    assert unit_of(make, settings).directory == directory
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "ready", "reload"),
+    [("", "simple", "", ""), ("Type=notify", "notify", "notify", ""), ("Type=notify-reload", "notify-reload", "notify", "HUP"),
+     ("Type=notify-reload\nReloadSignal=SIGUSR1", "notify-reload", "notify", "USR1"), ("BusName=a.b", "dbus", "", ""),
+     ("Type=forking", "forking", "", ""), ("Type=nonsense", "simple", "", "")],
+)
+def test_types(make: Make, settings: str, kind: str, ready: str, reload: str) -> None:
+    unit = unit_of(make, settings)
+    options = trial_options(unit)
+    assert (unit.type, options.ready, options.reload, options.again) == (kind, ready, reload, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ("/bin/kill -HUP $MAINPID", "HUP"), ("kill -s HUP $MAINPID", "HUP"), ("/usr/bin/kill -1 $MAINPID", "HUP"),
+        ("kill -SIGUSR2 $MAINPID", "USR2"), ("kill --signal=USR1 -- $MAINPID", "USR1"), ("kill -sUSR1 $MAINPID", "USR1"),
+        ("kill --signal HUP $MAINPID", "HUP"), ("kill $MAINPID", "TERM"), ("kill -hup ${MAINPID}", "HUP"),
+        ("sh -c 'kill -HUP $MAINPID'", "HUP"), ("/bin/sh -c '/bin/kill -s HUP ${MAINPID}'", "HUP"),
+        ("kill -0 $MAINPID", ""), ("kill -HUP $MAINPID 1", ""), ("kill -HUP", ""), ("kill -HUP -$MAINPID", ""),
+        ("killall -HUP x", ""), ("sh -c 'kill -HUP $MAINPID; true'", ""), ("kill -XYZ $MAINPID", ""), ("kill -l", ""),
+        ("sh -c ''", ""), ("kill -RTMIN+1 $MAINPID", ""),
+    ],
+)
+def test_plain_kills(words: str, sent: str) -> None:
+    assert signal_sent(tuple(split(words))) == sent
+
+
+def test_reload_and_stop(make: Make) -> None:
+    unit = unit_of(make, "ExecReload=/bin/a -t\nExecReload=/bin/kill -USR2 $MAINPID\nExecStop=-kill -s QUIT $MAINPID")
+    options = trial_options(unit)
+    assert (options.reload, options.service.reload, options.stop, options.service.stop) == (
+        "USR2", (Step(("/bin/a", "-t")),), "QUIT", ())
+    unit = unit_of(make, "ExecReload=kill -HUP $MAINPID ; tool -w $MAINPID\nExecStop=-/bin/a stop\nKillSignal=2")
+    options = trial_options(unit)
+    assert options.reload == "" and options.service.reload == (
+        Step(("kill", "-HUP", "$MAINPID")), Step(("/usr/bin/tool", "-w", "$MAINPID")))
+    assert (options.stop, options.service.stop) == ("INT", (Step(("/bin/a", "stop"), may_fail=True),))
+    given = trial_options(unit, ("reload", "stop"))
+    assert given.service.reload == given.service.stop == ()
+
+
+def test_oneshot_and_steps(make: Make) -> None:
+    unit = unit_of(make, "Type=oneshot\nExecStart=tool one ; +/bin/two\nExecStart=/bin/three\nExecStartPre=-/bin/zero\n"
+                         "ExecCondition=/bin/if\nExecStartPost=!/bin/four\nUser=web")
+    options = trial_options(unit)
+    assert options.argv == ("/bin/three",) and options.user == "web"
+    assert options.service.before == (
+        Step(("/bin/if",)), Step(("/bin/zero",), may_fail=True), Step(("/usr/bin/tool", "one")),
+        Step(("/bin/two",), as_root=True),
+    )
+    assert options.service.after == (Step(("/bin/four",), as_root=True),)
+    with raises("2 ExecStart="):
+        unit_of(make, "ExecStart=/a\nExecStart=/b")
+    with raises("no ExecStart="):
+        read_unit(make(**{f"{LIB}/b.service": "[Service]\nType=oneshot\n"}), "b")
+
+
+def test_a_target_as_root(make: Make) -> None:
+    unit = unit_of(make, "ExecStart=!/bin/a\nUser=web\nRuntimeDirectory=a\nExecStartPre=/bin/b")
+    options = trial_options(unit)
+    assert options.user == "" and options.service.directories[0].uid == 33
+    assert any("/bin/b" in line for line in warnings(unit))
+    assert unit_of(make, "PermissionsStartOnly=yes\nExecStartPre=/bin/b\nUser=web").before == (Step(("/bin/b",), as_root=True),)
+
+
+SOCKET = (
+    "[Socket]\nListenStream=8080\nListenStream=[::1]:81\nListenDatagram=127.0.0.1:53\nListenStream=%t/a.sock\n"
+    "ListenStream=@a\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("service", "socket", "taken"),
+    [
+        ("", "", False), ("[Unit]\nRequires=a.socket", "", True), ("[Install]\nAlso=a.socket", "", True),
+        ("Sockets=a.socket", "Service=x.service", True), ("[Unit]\nRequires=a.socket", "Accept=yes", False),
+        ("[Unit]\nRequires=a.socket", "Service=x.service", False), ("[Unit]\nWants=a.socket", "", False),
+        ("[Unit]\nBindsTo=a.socket other.mount", "Service=%N.service", True),
+    ],
+)
+def test_sockets(make: Make, service: str, socket: str, taken: bool) -> None:
+    unit = unit_of(make, service, **{f"{LIB}/a.socket": SOCKET + socket})
+    wanted = ("tcp:8080", "tcp:[::1]:81", "udp:127.0.0.1:53", "unix:/run/a.sock") if taken else ()
+    assert unit.sockets == wanted and len(unit.warnings) == taken
+
+
+def test_what_is_not_done_is_said(make: Make) -> None:
+    unit = unit_of(make, "ExecStart=@/bin/a b\nUMask=007\nStandardInput=null\nPAMName=x\nExecStopPost=/bin/c\nProtectSystem=yes\n"
+                         "Environment=\"A=1\nnonsense\nRestart=always\nPIDFile=a.pid\n[Unit]\nConditionPathExists=/x")
+    text = "\n".join(unit.warnings)
+    assert all(word in text for word in ("b", "UMask", "PAMName", "ExecStopPost", "unbalanced", "nonsense"))
+    assert "StandardInput" not in text and unit.ignored == ("ConditionPathExists", "ProtectSystem")
+    assert unit.pid_file == "/run/a.pid"
+    with raises("root of its own"):
+        unit_of(make, "RootDirectory=/srv/jail")
+
+
+def test_what_was_taken_is_described_without_values(make: Make) -> None:
+    unit = unit_of(make, "Environment=SECRET=hunter2\nExecStartPre=/bin/b\nRuntimeDirectory=a\nPIDFile=/run/a.pid\nNice=1")
+    text = "\n".join(describe(unit, trial_options(unit)))
+    assert "SECRET" in text and "hunter2" not in text and "/run/a" in text and "Nice" in text
+
+
+def test_a_template_of_the_same_name_is_pointed_out(make: Make) -> None:
+    unit = unit_of(make, "Type=oneshot\nExecStart=/bin/true", **{f"{LIB}/a@.service": "x"})
+    assert "a@.service" in unit.warnings[0]
+
+
+def _installed() -> list[str]:
+    place = Path("/lib/systemd/system")
+    return sorted(path.name for path in place.glob("*.service")) if place.is_dir() else []
+
+
+def test_all_units_of_this_machine() -> None:
+    host = open_host_root("/")
+    for name in _installed():
+        try:
+            unit = read_unit(host, name.replace("@.", "@root."))
+        except UsageError as error:
+            assert error.hint and any(word in error.message for word in ("masked", "ExecStart", "not known", "root of its own"))
+        else:
+            assert trial_options(unit).argv and not any("passed over" in line for line in unit.warnings), unit.warnings
+
+
+# --- on the command line ----------------------------------------------------------------------------------------------
+
+
+def _learned(monkeypatch: pytest.MonkeyPatch, *words: str) -> TrialOptions:
+    import tracejail.learn
+
+    seen: list[TrialOptions] = []
+
+    class Seen(Exception):
+        pass
+
+    def learn(options: TrialOptions, _: object) -> LearnResult:
+        seen.append(options)
+        raise Seen
+
+    monkeypatch.setattr(tracejail.learn, "learn", learn)
+    with pytest.raises(Seen):
+        dispatch(["learn", *words])
+    return seen[0]
+
+
+def test_the_command_line_wins(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(**{f"{LIB}/a.service": "[Service]\nExecStart=/bin/a\nUser=web\nExecReload=/bin/b\nEnvironment=A=1\nStateDirectory=s"})
+    root = ["--from", str(tmp_path), "--unit", "a"]
+    options = _learned(monkeypatch, *root)
+    assert (options.argv, options.jail, options.user, options.service.unit) == (("/bin/a",), "a.jail", "web", "a.service")
+    options = _learned(monkeypatch, *root, "-u", "ann", "-j", "J", "--reload", "HUP", "-E", "A=2", "--ready", "tcp:1")
+    assert (options.jail, options.user, options.reload, options.service.reload) == ("J", "ann", "HUP", ())
+    assert dict(options.environment)["A"] == "2" and options.ready == "tcp:1"
+    assert dict(options.environment)["HOME"] == "/home/ann" and options.service.directories[0].uid == 1000
+    with raises("--unit names the program"):
+        dispatch(["learn", "--unit", "a", "/bin/b"])
+
+
+def test_verify_reads_the_environment_again(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nouns import entry, manifest
+
+    import tracejail.verify
+    from tracejail.manifest import write_manifest
+    from tracejail.model import Command, HostIdentity, Service
+
+    make(**{f"{LIB}/a.service": "[Service]\nExecStart=/bin/a\nEnvironment=A=new\n"})
+    one = manifest(
+        entry("/a"), command=Command(("/bin/a",), environment=("A", "B"), service=Service(unit="a.service"), again=True),
+        host=HostIdentity(str(tmp_path), "", "", ""),
+    )
+    path = tmp_path / "m.json"
+    write_manifest(one, str(path))
+    seen: list[TrialOptions] = []
+
+    def verify(read: Manifest, options: TrialOptions, _: object) -> LearnResult:
+        seen.append(options)
+        return LearnResult(True, 0, 1, 0.0, read, str(path))
+
+    monkeypatch.setattr(tracejail.verify, "verify", verify)
+    monkeypatch.setenv("B", "of the caller, which a service does not get")
+    dispatch(["verify", str(path)])
+    assert dict(seen[0].environment)["A"] == "new" and seen[0].service.unit == "a.service" and seen[0].again
+    assert "learned with B" in capsys.readouterr().err
+    os.unlink(tmp_path / f"{LIB}/a.service")
+    dispatch(["verify", str(path)])
+    assert "no such unit" in capsys.readouterr().err
