@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
+
+_IGNORED_BY_DEFAULT = frozenset((signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH))   # signal(7)
 
 
 def credentials(process: int) -> str:
@@ -19,6 +22,14 @@ def heeds(process: int, number: int) -> bool:
         if line.startswith((b"SigBlk:", b"SigIgn:", b"SigCgt:")) and int(line.split()[1], 16) >> (number - 1) & 1:
             return True
     return False
+
+
+def ignores(process: int, number: int) -> bool:
+    """Whether a signal to the process has no effect: it ignores it, or lets the default stand, which is to ignore it."""
+    rows = (line for line in _status(process).split(b"\n") if line.startswith((b"SigIgn", b"SigCgt")))
+    masks = {line[:6]: int(line.split()[1], 16) for line in rows}
+    bit = 1 << (number - 1)
+    return bool(masks.get(b"SigIgn", 0) & bit) or (number in _IGNORED_BY_DEFAULT and not masks.get(b"SigCgt", 0) & bit)
 
 
 def inner_id(process: int) -> int:
