@@ -7,7 +7,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
-_IGNORED_BY_DEFAULT = frozenset((signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH))   # signal(7)
+# signal(7), as a mask
+_IGNORED_BY_DEFAULT = sum(1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH))
 
 
 def credentials(process: int) -> str:
@@ -26,10 +27,23 @@ def heeds(process: int, number: int) -> bool:
 
 def ignores(process: int, number: int) -> bool:
     """Whether a signal to the process has no effect: it ignores it, or lets the default stand, which is to ignore it."""
-    rows = (line for line in _status(process).split(b"\n") if line.startswith((b"SigIgn", b"SigCgt")))
-    masks = {line[:6]: int(line.split()[1], 16) for line in rows}
-    bit = 1 << (number - 1)
-    return bool(masks.get(b"SigIgn", 0) & bit) or (number in _IGNORED_BY_DEFAULT and not masks.get(b"SigCgt", 0) & bit)
+    return bool(_ignored(_signal_masks(process)) >> (number - 1) & 1)
+
+
+def is_signalled(thread: int) -> bool:
+    """Whether a signal waits to be delivered to the thread, one that it neither ignores nor blocks."""
+    masks = _signal_masks(thread)
+    waiting = masks.get(b"SigPnd", 0) | masks.get(b"ShdPnd", 0)
+    return bool(waiting & ~masks.get(b"SigBlk", 0) & ~_ignored(masks))
+
+
+def _signal_masks(thread: int) -> dict[bytes, int]:
+    rows = (line for line in _status(thread).split(b"\n") if line.startswith((b"Sig", b"ShdPnd")) and b"/" not in line)
+    return {line[:6]: int(line.split()[1], 16) for line in rows}
+
+
+def _ignored(masks: dict[bytes, int]) -> int:
+    return masks.get(b"SigIgn", 0) | (_IGNORED_BY_DEFAULT & ~masks.get(b"SigCgt", 0))
 
 
 def inner_id(process: int) -> int:

@@ -231,14 +231,17 @@ def syscall_stop(thread: int) -> SyscallEntry | int | None:
     return int(struct.unpack_from("=q", _information, 24)[0]) if kind == _EXIT else None
 
 
-def interrupted_call(thread: int) -> tuple[int, int] | None:
-    """Architecture and number of the call that a stopped thread is about to return from with EINTR; None if it is not."""
+def interrupted_call(thread: int) -> tuple[int, int, int] | None:
+    """Architecture, number and first argument of the call that a stopped thread is about to return from with EINTR; None if
+    it is not."""
     _call(_GETREGS, thread, 0, _registers_address)
     words = _words.unpack_from(_registers)
     result, number, segment = words[10], words[15], words[17]
     if result & 0xFFFFFFFF != _INTERRUPTED & 0xFFFFFFFF or number >> 63:
         return None
-    return I386 if segment == _USER_CODE_32 else X86_64, number & 0xFFFFFFFF
+    if segment == _USER_CODE_32:
+        return I386, number & 0xFFFFFFFF, words[5] & 0xFFFFFFFF
+    return X86_64, number & 0xFFFFFFFF, words[14]
 
 
 def sent_by_kernel(thread: int) -> bool:

@@ -4,8 +4,9 @@ notice. What that takes, beside a loop over stops:
 - They are seized without EXITKILL and let go by the end of the tracing thread, as a SIGKILL of the tracer lets them go.
 - A signal is never in the tracer's hands alone (kernel.ptrace.wait_stop_gently).
 - A call that a stop makes return with EINTR, where the kernel makes it again for no one (epoll_wait(2) and others of
-  signal(7), "never restarted"), is made again. So it is where a signal came that the process ignores: the kernel drops such
-  a one at once, but has it stop a traced process first.
+  signal(7), "never restarted"), is made again, from its beginning: with its whole time-out. So it is where a signal came
+  that the process ignores. The kernel drops such a one at once, but has it wake and stop a traced process first; another
+  thread than the one that it woke may be the one to stop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from tracejail.kernel import ptrace
-from tracejail.kernel.processes import ignores, thread_group
+from tracejail.kernel.processes import ignores, is_signalled, thread_group
 from tracejail.kernel.ptrace import I386, X86_64, Stop, StopKind, SyscallEntry, ThreadGone
 from tracejail.kernel.running import family_of, is_there, program_of, threads_of, tracer_of
 from tracejail.kernel.waiting import Waiting
@@ -58,6 +59,8 @@ REMADE: tuple[tuple[str, int | None, int | None], ...] = (
     ("sendmsg", 46, 370),
     ("sendmmsg", 307, 345),
 )
+# socketcall(2) of i386, and those of its calls that are of that kind: all but those that make, bind or connect a socket.
+_SOCKETCALL, _SOCKETCALLS = 102, frozenset((5, 9, 10, 11, 12, 16, 17, 18, 19, 20))
 ENDING = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 BLOCKED = ENDING | {signal.SIGCHLD}   # what the caller must block: they are waited for
 _PASSES = 100          # over the family, until nobody new is in it
@@ -98,7 +101,6 @@ class _Thread:
     process: int
     announced: bool = False                # its maker's event, which may come after its own first stop, has come
     pending: SyscallRecord | None = None   # the call of the table that it is in
-    interrupted: bool = False              # by us: the stop that this makes has not come yet
     remade: bool = False                   # its call was rewound, and has not begun again
 
 
@@ -194,7 +196,7 @@ class _Loop:
     def _seize(self, process: int, thread: int, left: dict[int, int]) -> bool:
         try:
             ptrace.seize_other(thread)
-            self.threads[thread] = _Thread(process, announced=True, interrupted=True)
+            self.threads[thread] = _Thread(process, announced=True)
             ptrace.interrupt(thread)
         except ThreadGone:
             return False
@@ -212,8 +214,6 @@ class _Loop:
             return
         with contextlib.suppress(ThreadGone):
             thread = self.threads.get(stop.thread) or self._appear(stop.thread)
-            # Any stop takes the place of the one that was asked for (ptrace_stop in kernel/signal.c).
-            interrupted, thread.interrupted = thread.interrupted, False
             match stop.kind:
                 case StopKind.EXIT:
                     self._call(stop.thread, thread)
@@ -228,8 +228,9 @@ class _Loop:
                     ptrace.listen(stop.thread)
                     return
                 case _:
-                    if interrupted:
-                        self._make_again(stop.thread, thread)
+                    # It was interrupted by us; or by a SIGCONT, which stops each thread of a seized process (prepare_signal
+                    # in kernel/signal.c) and none of another one.
+                    self._make_again(stop.thread, thread)
             ptrace.resume(stop.thread, to_exit=True)
 
     def _announced(self, thread_id: int) -> None:
@@ -247,8 +248,11 @@ class _Loop:
         return thread
 
     def _make_again(self, thread_id: int, thread: _Thread) -> None:
-        """A call that returns with EINTR for our stop is made again."""
-        if ptrace.interrupted_call(thread_id) in self.remade:
+        """A call that returns with EINTR for us, and not for a signal that the program is to see, is made again."""
+        call = ptrace.interrupted_call(thread_id)
+        if call is None or is_signalled(thread_id):
+            return
+        if call[:2] in self.remade or (call[:2] == (I386, _SOCKETCALL) and call[2] in _SOCKETCALLS):
             ptrace.rewind(thread_id)
             thread.remade = True
 
@@ -268,7 +272,10 @@ class _Loop:
             thread.remade = False
             row = self.tables.get(at.architecture, {}).get(at.number)
             thread.pending = self._record(thread_id, thread, row, at) if row is not None else None
-        elif thread.pending is not None and at is not None:
+            return
+        if at == -errno.EINTR:
+            self._make_again(thread_id, thread)
+        if thread.pending is not None and at is not None:
             record, thread.pending = thread.pending, None
             self.rerooted = self.rerooted or (record.syscall in REROOTS and at >= 0)
             self.ears.call(replace(record, result=at))
