@@ -189,7 +189,8 @@ def test_a_busy_one_is_unharmed(work: Path, number: signal.Signals) -> None:
     chance = random.Random(int(number))
     sent = 0
     with running(program, work, cwd=work) as tracee:
-        for _ in range(KILLS if number == signal.SIGKILL else 5):
+        rounds = KILLS if number == signal.SIGKILL else 5
+        for _ in range(rounds):
             words = [*COMMAND, "learn", "--attach", str(tracee.pid), "-j", str(work / "jail"), "-q", "--replace"]
             watcher = subprocess.Popen(words, stderr=subprocess.PIPE)
             # Some before it is seized, some in the midst of seizing, most while it is watched.
@@ -212,9 +213,69 @@ def test_a_busy_one_is_unharmed(work: Path, number: signal.Signals) -> None:
         counts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
         assert counts["wrong"] == 0, tracee.said()
         assert counts["queued"] == sent
+        # One that is on its way out with EINTR at the moment of the end can't be helped any more.
+        assert counts["interrupted"] <= rounds // 5
         assert min(counts["reads"], counts["children"]) > 20
         assert counts["ticks"]
         assert not processes(str(program))
+
+
+# The tracer dies at the first stop of a kind, before it lets the thread go on.
+DIES = """
+import os, signal, sys
+from tracejail.kernel import ptrace
+from tracejail.kernel.ptrace import StopKind, SyscallEntry
+process, kind = int(sys.argv[1]), sys.argv[2]
+ptrace.seize_other(process)
+ptrace.interrupt(process)
+first = True
+while True:
+    stop = ptrace.wait_stop_gently()
+    if stop is None:
+        os.sched_yield()
+        continue
+    at = ptrace.syscall_stop(stop.thread) if stop.kind is StopKind.EXIT else None
+    entered = isinstance(at, SyscallEntry) and at.number in (257, 56, 59)
+    now = {
+        "stop": stop.kind is StopKind.OTHER, "signal": stop.kind is StopKind.SIGNAL, "group": stop.kind is StopKind.GROUP,
+        "entry": entered, "exit": isinstance(at, int) and at >= 3 and at < 100,
+    }[kind]
+    if first:
+        print("watches", flush=True)
+        first = False
+    if now:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if stop.kind is StopKind.GROUP:
+        ptrace.listen(stop.thread)
+    else:
+        ptrace.resume(stop.thread, stop.signal, to_exit=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["stop", "signal", "entry", "exit", "group"])
+def test_the_tracer_dies_at_a_stop(work: Path, kind: str) -> None:
+    program = build("quiet", work)
+    opened = [str(work / "new")] * 3
+    with running(program, *opened, cwd=work) as tracee:
+        tracer = subprocess.Popen([sys.executable, "-c", DIES, str(tracee.pid), kind], stdout=subprocess.PIPE)
+        assert tracer.stdout is not None
+        assert tracer.stdout.readline() == b"watches\n"
+        if kind == "group":
+            tracee.signal(signal.SIGSTOP)
+        elif kind != "stop":
+            tracee.signal(signal.SIGUSR1)
+        assert tracer.wait(10) == -signal.SIGKILL
+        tracer.stdout.close()
+        until(lambda: tracee.tracers() == {"0"})
+        if kind == "group":
+            until(lambda: tracee.state() == "T")
+            tracee.signal(signal.SIGCONT)
+        if kind in ("stop", "group"):
+            tracee.signal(signal.SIGUSR1)
+        # The signal has come, once, and each open went well.
+        until(lambda: len(tracee.said()) == 2)
+        time.sleep(0.1)
+        assert tracee.said() == ["ready", "done: 3 opened"]
 
 
 # --- what is seen --------------------------------------------------------------------------------------------------
@@ -249,7 +310,7 @@ def test_what_was_there_before(work: Path) -> None:
     (work / "run").mkdir()
     with running(program, *opened, "/etc/shadow", cwd=work) as tracee, attached(tracee, "-j", work / "jail") as watcher:
         tracee.signal(signal.SIGUSR1)
-        until(lambda: "done" in tracee.said())
+        until(lambda: len(tracee.said()) == 2)
         finish(watcher)
     made = manifest_of(work / "jail.json")
     held = paths(made)
@@ -274,7 +335,7 @@ def test_a_process_in_a_chroot(work: Path) -> None:
     words = [sys.executable, "-c", script]
     with running(*words, cwd=work) as tracee, attached(tracee, "-j", work / "jail") as watcher:
         tracee.signal(signal.SIGUSR1)
-        until(lambda: "done" in tracee.said())
+        until(lambda: len(tracee.said()) == 2)
         finish(watcher)
     made = manifest_of(work / "jail.json")
     assert made["host"]["root"] == str(root)
@@ -289,7 +350,7 @@ def test_learning_adds_to_it_and_proves_it(work: Path) -> None:
     program = build("quiet", work)
     with running(program, str(work / "new"), cwd=work) as tracee, attached(tracee, "-j", work / "jail") as watcher:
         tracee.signal(signal.SIGUSR1)
-        until(lambda: "done" in tracee.said())
+        until(lambda: len(tracee.said()) == 2)
         finish(watcher)
     assert tracejail("verify", work / "jail.json").status != 2
     (work / "new").write_text("changed since\n")
@@ -313,7 +374,7 @@ def test_a_second_look_adds_to_the_first(work: Path) -> None:
         words = ["--append"] if name == "new" else []
         with running(program, work / name, cwd=work) as tracee, attached(tracee, "-j", work / "jail", *words) as watcher:
             tracee.signal(signal.SIGUSR1)
-            until(lambda: "done" in tracee.said())
+            until(lambda: len(tracee.said()) == 2)
             finish(watcher)
     assert {str(work / "config"), str(work / "new")} <= paths(manifest_of(work / "jail.json"))
 

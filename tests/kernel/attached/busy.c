@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static atomic_int queued, ticks, reads, children, wrong;
+static atomic_int queued, ticks, reads, children, interrupted, wrong;
 static volatile sig_atomic_t over;
 static const char *self;
 
@@ -88,7 +88,8 @@ static void *in_loop(void *unused) {
     int set = epoll_create1(0);
     while (!over) {
         int result = epoll_wait(set, &event, 1, 20);
-        if (result != 0) fail("epoll_wait");
+        if (result < 0 && errno == EINTR) interrupted++;
+        else if (result != 0) fail("epoll_wait");
     }
     return NULL;
 }
@@ -124,6 +125,7 @@ int main(int count, char **words) {
     fflush(stdout);
     while (!over) pause();
     for (int index = 0; index < 4; index++) pthread_join(threads[index], NULL);
-    printf("queued %d wrong %d reads %d children %d ticks %d\n", queued, wrong, reads, children, ticks > 10);
+    printf("queued %d wrong %d interrupted %d reads %d children %d ticks %d\n", queued, wrong, interrupted, reads, children,
+           ticks > 10);
     return 0;
 }

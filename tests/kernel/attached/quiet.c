@@ -28,11 +28,12 @@ int main(int count, char **words) {
     fflush(stdout);
     for (;;) {
         pause();
+        int opened = 0;
         for (int index = 1; index < count; index++) {
             int fd = words[index][0] == '+' ? open(words[index] + 1, O_WRONLY | O_CREAT, 0644) : open(words[index], O_RDONLY);
-            if (fd >= 0) close(fd);
+            if (fd >= 0 && ++opened) close(fd);
         }
-        puts("done");
+        printf("done: %d opened\n", opened);
         fflush(stdout);
     }
 }
