@@ -15,7 +15,7 @@ from tracejail.build import build_from_manifest
 from tracejail.contents import with_digests
 from tracejail.errors import InputOutputError, KernelLacksError, SourceChangedError, UsageError
 from tracejail.guess import Calls, Guess, guess
-from tracejail.guessed import completed, first_guess
+from tracejail.guessed import completed, first_guess, lost_arguments
 from tracejail.kernel.processes import thread_group
 from tracejail.kernel.ptrace import let_go_after
 from tracejail.kernel.running import (
@@ -281,7 +281,7 @@ def _manifest(daemon: _Daemon, made: Guess, calls: Calls, jail: str, options: Tr
     manifest = with_packages(daemon.host, manifest, packages())
     warnings = [first_guess(daemon.program)]
     if daemon.title:
-        warnings.append(f"it has written {daemon.title!r} over its arguments: they are not known")
+        warnings.append(lost_arguments(daemon.title))
     return replace(manifest, written=made.places(), warnings=tuple(sorted(warnings)))
 
 

@@ -16,6 +16,11 @@ def first_guess(program: str) -> str:
     return f"{_MARK}gathered from {program} while it ran; what it read before is not in it; learn it to be sure"
 
 
+def lost_arguments(title: str) -> str:
+    """The warning that its command is not known whole."""
+    return f"{_MARK}its arguments are not known, since it has written {title!r} over them"
+
+
 def is_guess(manifest: Manifest) -> bool:
     """Whether a manifest is no more than a first guess."""
     return any(warning.startswith(_MARK) for warning in manifest.warnings)
