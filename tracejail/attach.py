@@ -3,6 +3,7 @@ needs from what it has open and what it asks for from now on. The daemon is neve
 
 from __future__ import annotations
 
+import collections
 import errno
 import os
 import shlex
@@ -14,7 +15,7 @@ from tracejail.assemble import Keep, Shape, assemble, packages_of, with_packages
 from tracejail.build import build_from_manifest
 from tracejail.contents import with_digests
 from tracejail.errors import InputOutputError, KernelLacksError, SourceChangedError, UsageError
-from tracejail.guess import Calls, Guess, guess
+from tracejail.guess import Calls, Guess, check_includes, guess
 from tracejail.guessed import completed, first_guess, lost_arguments
 from tracejail.kernel.processes import thread_group
 from tracejail.kernel.ptrace import let_go_after
@@ -44,6 +45,7 @@ from tracejail.trace.table import EVENTS, REROOTS, ROWS
 from tracejail.trial.outcome import Outcome
 from tracejail.trial.target import check_privileges, resolve_on_host, rules_of, scratch_tree
 
+_TRIES = 5         # to write down what was seen, while files come and go
 _CHANGES = 20      # of files while the jail is built, before it is given up
 _SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _SETS_IDS = frozenset(row.name for row in ROWS if row.decode in EVENTS and row.name.startswith("set"))
@@ -77,14 +79,13 @@ def attach(process: int, root: str, options: TrialOptions, show: Show) -> LearnR
     jail = os.path.abspath(options.jail or os.path.basename(daemon.program) + ".jail")
     manifest_path = os.path.abspath(options.manifest or jail + ".json")
     former = _former(jail, manifest_path, options)
-    calls = Calls(daemon.root, show.say)
+    with scratch_tree() as tree:  # what --include names is to be found wrong now, and not in the end
+        check_includes(daemon.host, tree, rules_of(options, frozenset()), options.includes)
+    calls = Calls(daemon.root)
     over = _watch(daemon, calls, options.timeout, show)
     daemon.snapshot.take(process, daemon.root)
     show.status("let go of it; writes down what was seen")
-    with scratch_tree() as tree:
-        rules = rules_of(options, frozenset())
-        made = guess(daemon.host, tree, rules, daemon.argv, options.includes, daemon.snapshot, calls)
-    manifest = _manifest(daemon, made, calls, jail, options)
+    made, manifest = _guess(daemon, calls, jail, options)
     if has_own_mounts(process):
         _compare(daemon, manifest, made.notes)
     if former is not None:
@@ -195,6 +196,7 @@ def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | 
 def _watch(daemon: _Daemon, calls: Calls, seconds: float, show: Show) -> Over:
     """Raises KernelLacksError, UsageError."""
     over = [Over.ENDED]
+    lines: collections.deque[str] = collections.deque()
     whole: dict[int, bool] = {}
     name = os.path.basename(daemon.program)
 
@@ -221,18 +223,24 @@ def _watch(daemon: _Daemon, calls: Calls, seconds: float, show: Show) -> Over:
 
     def watching(processes: int, threads: int) -> None:
         until = f"for {seconds:g} s, or until ^C" if seconds else "until ^C"
-        show.warn(f"watches {name}, {processes} processes with {threads} threads, {until}; each call of theirs stops twice")
+        many = f"{processes} process{'es' if processes > 1 else ''}, {threads} thread{'s' if threads > 1 else ''}"
+        lines.append(f"watches {name} ({many}) {until}; each of its calls stops twice")
 
-    def state(processes: int) -> None:
-        show.status(f"watches {name}: {processes} processes, {len(calls.records)} paths asked for")
+    def talk() -> None:
+        # By a thread that nobody waits for: a terminal may be held by ^S.
+        while lines:
+            show.warn(lines.popleft())
+        while calls.news:
+            show.say(calls.news.popleft())
+        show.status(f"watches {name}: {len(calls.records)} paths asked for")
 
     def work() -> None:
-        ears = Ears(heard, born, left, watching, state)
+        ears = Ears(heard, born, left, watching)
         over[0] = watch(daemon.process, seconds, daemon.root.path != "/", ears)
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     try:
-        let_go_after(work)
+        let_go_after(work, talk)
     except NotWatched as refused:
         raise _why_not(refused) from None
     finally:
@@ -260,6 +268,19 @@ def _why_not(refused: NotWatched) -> Exception:
 
 
 # --- after --------------------------------------------------------------------------------------------------------
+
+
+def _guess(daemon: _Daemon, calls: Calls, jail: str, options: TrialOptions) -> tuple[Guess, Manifest]:
+    for last in (False,) * _TRIES + (True,):
+        try:
+            with scratch_tree() as tree:
+                rules = rules_of(options, frozenset())
+                made = guess(daemon.host, tree, rules, daemon.argv, options.includes, daemon.snapshot, calls)
+            return made, _manifest(daemon, made, calls, jail, options)
+        except InputOutputError:
+            if last:  # a file that went while it was looked at would have been none a moment later
+                raise
+    raise AssertionError
 
 
 def _manifest(daemon: _Daemon, made: Guess, calls: Calls, jail: str, options: TrialOptions) -> Manifest:

@@ -7,9 +7,10 @@ worth little, and a log or a pid file belongs to the process that made it. Their
 
 from __future__ import annotations
 
+import collections
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tracejail.deps import closure_of
@@ -42,10 +43,10 @@ class Calls:
     """The calls that were seen, the first of each question; a process asks most of them again and again."""
 
     root: Root
-    say: Callable[[str], None]
     records: dict[tuple[object, ...], SyscallRecord] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     listens: dict[str, None] = field(default_factory=dict)
+    news: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=_MOST))   # a line each
 
     def hear(self, record: SyscallRecord) -> None:
         """A call has returned."""
@@ -63,7 +64,7 @@ class Calls:
                 self.notes[f"only the first {_MOST} paths that it asked for were taken"] = None
                 return
             self.records[key] = replace(record, arguments=(argument,))
-            self.say(f"{record.syscall} {argument.spelled}")
+            self.news.append(f"{record.syscall} {argument.spelled}")
 
     def each(self) -> Iterable[tuple[SyscallRecord, PathArgument]]:
         """What was asked for, as paths of the root."""
@@ -126,6 +127,14 @@ def guess(
     _say_written(work)
     work.notes |= supply.warnings
     return work
+
+
+def check_includes(host: HostRoot, tree: Tree, rules: Rules, paths: tuple[str, ...]) -> None:
+    """Raises DeniedError, UsageError for a path of --include that can't be had."""
+    supply = new_supply(host, tree, rules)
+    supply.on_paper = True
+    for path in paths:
+        include(supply, path)
 
 
 def _find_written(work: Guess) -> None:

@@ -220,6 +220,16 @@ def test_a_busy_one_is_unharmed(work: Path, number: signal.Signals) -> None:
         assert not processes(str(program))
 
 
+def test_nobody_waits_for_a_terminal_that_is_held(work: Path) -> None:
+    program = build("quiet", work)
+    absent = [f"{work}/absent-{number}" for number in range(3000)]
+    with running(program, *absent, cwd=work) as tracee, attached(tracee, "-v", "-j", work / "jail") as watcher:
+        for times in range(2, 6):
+            tracee.signal(signal.SIGUSR1)
+            until(lambda: len(tracee.said()) == times)  # noqa: B023
+        assert finish(watcher).err.count("absent-") == len(absent)
+
+
 # The tracer dies at the first stop of a kind, before it lets the thread go on.
 DIES = """
 import os, signal, sys

@@ -27,6 +27,7 @@ _OPTIONS = _OF_OTHERS | 0x80 | 1 << 20            # SECCOMP EXITKILL
 _EVENT_FORK, _EVENT_VFORK, _EVENT_CLONE, _EVENT_EXEC, _EVENT_SECCOMP, _EVENT_STOP = 1, 2, 3, 4, 7, 128
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _WALL, _NO_OTHER_THREADS = 0x40000000, 0x20000000
+_MEANWHILE = 0.2                  # seconds
 _ENTRY, _EXIT = 1, 2              # struct ptrace_syscall_info, op
 X86_64, I386 = 0xC000003E, 0x40000003  # AUDIT_ARCH_*, linux/audit.h
 
@@ -119,10 +120,11 @@ def interrupt(thread: int) -> None:
     _call(_INTERRUPT, thread, 0, 0)
 
 
-def let_go_after(work: Callable[[], None]) -> None:
+def let_go_after(work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
     """Do a tracer's work in a thread of its own, and return when that thread is no more: it is then that the kernel lets go
     of its tracees, running or blocked or stopped, and without another stop (exit_ptrace in kernel/ptrace.c). PTRACE_DETACH
-    wants each of them stopped before, which some blocked calls tell of with EINTR.
+    wants each of them stopped before, which some blocked calls tell of with EINTR. `meanwhile` is called now and then, by
+    the calling thread: it may wait, as for a terminal, and the tracees do not wait for it.
 
     Raises what the work raises.
     """
@@ -136,7 +138,9 @@ def let_go_after(work: Callable[[], None]) -> None:
 
     tracer = threading.Thread(target=body, name="tracer")
     tracer.start()
-    tracer.join()
+    while tracer.is_alive():
+        tracer.join(_MEANWHILE)
+        meanwhile()
     while os.path.exists(f"/proc/self/task/{tracer.native_id}"):  # join waits for the interpreter's end of it only
         time.sleep(0.001)
     if failed:

@@ -87,13 +87,12 @@ class NotWatched(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ears:
-    """What the watcher tells, and to whom: function values."""
+    """What the watcher tells, and to whom: function values. The watched ones wait for them."""
 
     call: Callable[[SyscallRecord], None]     # a call of the table has returned
     born: Callable[[int], None]               # a process is there, or executes another program
     left: Callable[[int, int], None]          # one of the family can't be watched: process, errno of ptrace(2)
     watching: Callable[[int, int], None]      # the family is seized: so many processes and threads
-    state: Callable[[int], None]              # now and then: so many processes
 
 
 @dataclass(slots=True)
@@ -120,7 +119,7 @@ def watch(process: int, seconds: float, rerooted: bool, ears: Ears) -> Over:
 
 
 def _go_on(loop: _Loop, waiting: Waiting, end: float) -> Over:
-    looked = next_state = 0.0
+    looked = next_look = 0.0
     while True:
         stops = _reports(loop)
         for stop in stops:
@@ -130,9 +129,8 @@ def _go_on(loop: _Loop, waiting: Waiting, end: float) -> Over:
         now = time.monotonic()
         if stops:
             looked = now
-        if now >= next_state:
-            next_state = now + _IDLE
-            loop.ears.state(len({thread.process for thread in loop.threads.values()}))
+        if now >= next_look:
+            next_look = now + _IDLE
         elif now - looked < _LOOKING:
             if not stops:
                 os.sched_yield()  # the watched one may wait for this very CPU
@@ -192,12 +190,15 @@ class _Loop:
             self.ears.left(process, number)
         processes = {thread.process for thread in self.threads.values()}
         self.ears.watching(len(processes), len(self.threads))
+        # Not before: until here nobody has stopped, however large the family is.
+        for thread_id in self.threads:
+            with contextlib.suppress(ThreadGone):
+                ptrace.interrupt(thread_id)
 
     def _seize(self, process: int, thread: int, left: dict[int, int]) -> bool:
         try:
             ptrace.seize_other(thread)
             self.threads[thread] = _Thread(process, announced=True)
-            ptrace.interrupt(thread)
         except ThreadGone:
             return False
         except OSError as error:
