@@ -353,6 +353,46 @@ def test_a_process_in_a_chroot(work: Path) -> None:
     assert made["command"] == {"argv": ["/quiet", "asked"], "directory": "/data"}
 
 
+def test_a_process_with_mounts_of_its_own(work: Path) -> None:
+    program = build("quiet", work)
+    (work / "private").mkdir()
+    (work / "private" / "old").write_text("the host's")
+    script = f"mount -t tmpfs none {work}/private; cp {work}/old {work}/private; cd {work}/private; exec {program}"
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script]
+    with running(*words, cwd=work) as tracee:
+        done = tracejail("learn", "--attach", str(tracee.pid), "--timeout", "0.2", "-j", work / "jail")
+    assert done.status == 1, done.err
+    assert f"{work}/private/old is not the file that it sees" in done.out
+    assert str(program) in paths(manifest_of(work / "jail.json"))
+
+
+def test_a_process_in_a_container(work: Path) -> None:
+    program = build("quiet", work, "-static")
+    (work / "container").mkdir()
+    script = f"""
+        mount -t tmpfs none container
+        mkdir container/before
+        cp {program} old container/
+        cd container
+        pivot_root . before
+        exec /quiet
+    """
+    words = ["unshare", "--mount", "--propagation", "private", "bash", "-ec", script]
+    with running(*words, cwd=work) as tracee:
+        refused = tracejail("learn", "--attach", str(tracee.pid), "--timeout", "0.2", "-j", work / "jail")
+        assert refused.status == 2
+        assert "as in a container" in refused.err
+        two_lines(refused)
+        root = work / "files"
+        root.mkdir()
+        (root / "quiet").write_bytes(program.read_bytes())
+        (root / "quiet").chmod(0o755)
+        (root / "old").write_text("old\n")
+        done = tracejail("learn", "--attach", str(tracee.pid), "--timeout", "0.2", "-j", work / "jail", "--from", root)
+        assert done.status == 1, done.err
+    assert {"/quiet", "/old"} <= paths(manifest_of(work / "jail.json"))
+
+
 # --- and then ------------------------------------------------------------------------------------------------------
 
 
