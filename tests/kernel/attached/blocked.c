@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
-#include <sys/sem.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,17 +73,6 @@ static void *in_futex(void *unused) {
     for (;;) say("futex", sem_wait(&never));
 }
 
-static void *in_semop(void *unused) {
-    struct sembuf down = {0, -1, 0};
-    int set = semget(IPC_PRIVATE, 1, 0600);
-    // Gone with the last who knows it: nothing of the test stays in the kernel.
-    for (;;) {
-        int result = semop(set, &down, 1);
-        if (result < 0 && errno == EIDRM) return NULL;
-        say("semop", result);
-    }
-}
-
 static void *in_read(void *unused) {
     char events[4096];
     int watch = inotify_init1(0);
@@ -129,7 +117,6 @@ int main(int count, char **words) {
     pthread_create(&thread, NULL, in_read, NULL);
     pthread_create(&thread, NULL, in_sleep, NULL);
     pthread_create(&thread, NULL, in_epoll_pwait, NULL);
-    if (count > 1) pthread_create(&thread, NULL, in_semop, NULL);
     usleep(100000);
     puts("ready");
     for (;;) pause();
