@@ -15,8 +15,9 @@ from tracejail.resolve.host import open_host_root
 from tracejail.trial.target import check_privileges
 
 
-def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool) -> None:
-    """Build `jail`, which appears whole or not at all.
+def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool, known_by: str = "") -> None:
+    """Build `jail`, which appears whole or not at all. `known_by` is the manifest that says that what is there already is
+    a jail, the one beside it by default.
 
     Raises UsageError (it is there already), InputOutputError (no room, the host's files are not those of the
     manifest), LockedError, KernelLacksError.
@@ -27,7 +28,7 @@ def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: 
     if there and (os.path.islink(jail) or not os.path.isdir(jail)):
         raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
     # Not by what the manifest at hand says: it may be anybody's, and --replace removes what is there.
-    check_replaceable(jail, jail + ".json", replace)
+    check_replaceable(jail, known_by or jail + ".json", replace)
     host = open_host_root(host_root)
     with staging(jail) as stage:
         os.mkdir("root", 0o755, dir_fd=stage.fd)

@@ -16,13 +16,14 @@ from tracejail.contents import contents_of, put_bells, times_of, with_digests, w
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, SourceChangedError
 from tracejail.fewest import fewest
+from tracejail.guessed import completed, proven
 from tracejail.jail.build import populate
 from tracejail.jail.remove import remove_tree
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.jail.tree import open_tree
 from tracejail.kernel.processes import closed_elsewhere
 from tracejail.learner import ESCALATION, Learner, Proof, learner, run_once, verify_in
-from tracejail.manifest import merge, read_manifest, write_manifest
+from tracejail.manifest import read_manifest, write_manifest
 from tracejail.model import Accounts, Command, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
 from tracejail.replaceable import check_replaceable
 from tracejail.resolve.accounts import account_names, words_of
@@ -238,7 +239,7 @@ def _prove(
                 elif (keep is not Keep.USED or len(guessed) > 1) and options.accounts != "all":
                     least = names - guessed
                     manifest, proof = _with_fewest_accounts(work, learned, stage, jail, all_names, least, manifest, proof)
-                return replace(manifest, clean=True, written=proof.written), proof, "", ""
+                return replace(proven(manifest), written=proof.written), proof, "", ""
         if learned is not whole:
             learned = whole  # is it for the modules that were left out?
             continue
@@ -407,7 +408,7 @@ def _manifest(
     manifest = assemble(work.host, learned.ledger, learned.outcome, shape, entries)
     if former is None:
         return manifest
-    both = merge(former, manifest)
+    both = completed(former, manifest, work.host)
     return replace(both, entries=tuple(with_digests(work.host, list(both.entries), both.accounts)))
 
 

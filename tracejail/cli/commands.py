@@ -9,6 +9,7 @@ from tracejail.errors import UsageError
 
 from .escape import escape, escape_text
 from .options import (
+    ATTACH,
     DRIVE,
     ENGINE,
     FROM,
@@ -146,6 +147,8 @@ def _manifest(path: str) -> Manifest:
 def _learn(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
+    if "attach" in fields:
+        return _attach(fields, arguments, as_json, talk)
     unit = str(fields.pop("unit", ""))
     if not unit:
         _need(arguments, 1, "PROGRAM [ARGUMENT...]")
@@ -162,6 +165,29 @@ def _learn(fields: Fields, arguments: list[str]) -> int:
     from tracejail.learn import learn
 
     return _finish(learn(options, talk), as_json, talk, learned=True)
+
+
+# What a process that runs already can't be told any more, and what there is no trial for.
+_NOT_ATTACHED = (*DRIVE, *ENGINE, *(row for row in (*TARGET, *LEARN) if row.field in (
+    "unit", "user", "directory", "environment", "stdin", "network", "mounts", "listing", "restart", "max_rounds"
+)))
+
+
+def _attach(fields: Fields, arguments: list[str], as_json: bool, talk: Talk) -> int:
+    process = fields.pop("attach")
+    assert isinstance(process, float)
+    if process < 1 or process % 1:
+        raise UsageError(f"--attach {process:g}: not a process id", "ps -e shows those that there are")
+    if arguments:
+        raise UsageError(f"--attach takes no program, and here is {arguments[0]}", "leave out one of them")
+    for option in _NOT_ATTACHED:
+        if option.field in fields:
+            raise UsageError(f"--attach and {option.names[-1]}: the process runs already", f"leave out {option.names[-1]}")
+    fields.setdefault("timeout", 0.0)
+    root = str(fields.pop("host_root", ""))
+    from tracejail.attach import attach
+
+    return _finish(attach(int(process), root, _trial_options(fields, []), talk), as_json, talk, learned=True)
 
 
 def _verify(fields: Fields, arguments: list[str]) -> int:
@@ -347,7 +373,7 @@ _EVERY = (
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "run a program, or that of --unit NAME, in a trial until a jail for it is proven",
-        (*LEARN, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
+        (*LEARN, *ATTACH, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
     ),
     "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM), _build),
     "verify": Subcommand(

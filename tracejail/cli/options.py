@@ -74,6 +74,9 @@ LEARN = (
     Option("--restart", "restart", "", "collect the misses and start again, rather than answer in place"),
     Option("--max-rounds", "max_rounds", "N", "give up after so many (default 50)", number=True),
 )
+ATTACH = (
+    Option("--attach", "attach", "PID", "no program: watch one that runs, for a first guess, until ^C or --timeout", number=True),
+)
 JAIL = (Option("-j --jail", "jail", "DIR", "the jail"),)
 OUTPUT = (Option("-o --output", "output", "FILE", "write there (- or nothing: standard output)"),)
 

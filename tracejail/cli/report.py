@@ -106,7 +106,8 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
     if result.clean:
         lines.append(f"CLEAN after {_rounds(result)}, {result.seconds:.1f} s: {escape(result.ended)}")
     else:
-        lines.append(f"NOT CLEAN after {_rounds(result)}: {escape(result.reason)}")
+        how = f"NOT CLEAN after {_rounds(result)}" if result.rounds else f"A FIRST GUESS after {result.seconds:.1f} s, NOT CLEAN"
+        lines.append(f"{how}: {escape(result.reason)}")
         if result.hint:
             lines.append(f"  {escape(result.hint)}")
     for mount in manifest.mounts:

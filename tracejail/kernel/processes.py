@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 from .memory import read_memory
@@ -11,6 +12,8 @@ from .syscalls import libc
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGNAL_WAITS = (128, 177, 421)   # rt_sigtimedwait of x86-64 and, with both sizes of a time, of i386
+# signal(7), as a mask
+_IGNORED_BY_DEFAULT = sum(1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH))
 
 
 def credentials(process: int) -> str:
@@ -39,11 +42,6 @@ def _awaits(thread: int, number: int) -> bool:
     return len(mask) == 8 and bool(int.from_bytes(mask, "little") >> (number - 1) & 1)
 
 
-def ignores(process: int, number: int) -> bool:
-    """Whether the process has said that a signal is to do nothing."""
-    return _has_signal(process, number, (b"SigIgn:",))
-
-
 def _has_signal(process: int, number: int, fields: tuple[bytes, ...]) -> bool:
     lines = (line.split() for line in _status(process).split(b"\n") if line.startswith(fields))
     return any(int(words[1], 16) >> (number - 1) & 1 for words in lines)
@@ -68,6 +66,27 @@ def _waiting_call(process: int) -> list[int]:
             return [int(word, 0) for word in stream.read().split()]
     except (OSError, ValueError):
         return []
+
+
+def ignores(process: int, number: int) -> bool:
+    """Whether a signal to the process has no effect: it ignores it, or lets the default stand, which is to ignore it."""
+    return bool(_ignored(_signal_masks(process)) >> (number - 1) & 1)
+
+
+def is_signalled(thread: int) -> bool:
+    """Whether a signal waits to be delivered to the thread, one that it neither ignores nor blocks."""
+    masks = _signal_masks(thread)
+    waiting = masks.get(b"SigPnd", 0) | masks.get(b"ShdPnd", 0)
+    return bool(waiting & ~masks.get(b"SigBlk", 0) & ~_ignored(masks))
+
+
+def _signal_masks(thread: int) -> dict[bytes, int]:
+    rows = (line for line in _status(thread).split(b"\n") if line.startswith((b"Sig", b"ShdPnd")) and b"/" not in line)
+    return {line[:6]: int(line.split()[1], 16) for line in rows}
+
+
+def _ignored(masks: dict[bytes, int]) -> int:
+    return masks.get(b"SigIgn", 0) | (_IGNORED_BY_DEFAULT & ~masks.get(b"SigCgt", 0))
 
 
 def inner_id(process: int) -> int:

@@ -7,9 +7,13 @@ PtraceDebugger is not used, since it polls each process with sleeps and knows no
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,10 +22,13 @@ from .syscalls import libc
 _CONT, _GETREGS, _SETREGS, _SYSCALL, _DETACH = 7, 12, 13, 24, 17
 _GETSIGINFO = 0x4202
 _GETEVENTMSG, _SEIZE, _INTERRUPT, _LISTEN, _GET_SYSCALL_INFO = 0x4201, 0x4206, 0x4207, 0x4208, 0x420E
-_OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x80 | 1 << 20  # SYSGOOD FORK VFORK CLONE EXEC SECCOMP EXITKILL
+_OF_OTHERS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10        # SYSGOOD FORK VFORK CLONE EXEC
+_OPTIONS = _OF_OTHERS | 0x80 | 1 << 20            # SECCOMP EXITKILL
 _EVENT_FORK, _EVENT_VFORK, _EVENT_CLONE, _EVENT_EXEC, _EVENT_SECCOMP, _EVENT_STOP = 1, 2, 3, 4, 7, 128
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
-_WALL = 0x40000000
+_WALL, _NO_OTHER_THREADS = 0x40000000, 0x20000000
+_MEANWHILE = 0.2                  # seconds
+_ENTRY, _EXIT = 1, 2              # struct ptrace_syscall_info, op
 X86_64, I386 = 0xC000003E, 0x40000003  # AUDIT_ARCH_*, linux/audit.h
 
 _ptrace = libc.ptrace
@@ -41,6 +48,7 @@ _registers_address = ctypes.addressof(_registers)
 _words = struct.Struct("=18Q")    # struct user_regs_struct of x86-64, up to the code segment
 _RAX, _RIP = 80, 128              # offsets in it, in bytes
 _rax_rip = struct.Struct("=Q")
+_INTERRUPTED = -errno.EINTR & 0xFFFFFFFFFFFFFFFF   # as a register has it
 
 
 class StopKind(Enum):
@@ -101,14 +109,74 @@ def seize(thread: int) -> None:
     _call(_SEIZE, thread, 0, _OPTIONS)
 
 
+def seize_other(thread: int) -> None:
+    """Attach to a thread that is not ours, without stopping it; what it makes follows. It lives on whatever becomes of the
+    tracer: there is no EXITKILL."""
+    _call(_SEIZE, thread, 0, _OF_OTHERS)
+
+
+def interrupt(thread: int) -> None:
+    """Make a seized thread stop, with no signal (PTRACE_EVENT_STOP)."""
+    _call(_INTERRUPT, thread, 0, 0)
+
+
+def let_go_after(work: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+    """Do a tracer's work in a thread of its own, and return when that thread is no more: it is then that the kernel lets go
+    of its tracees, running or blocked or stopped, and without another stop (exit_ptrace in kernel/ptrace.c). PTRACE_DETACH
+    wants each of them stopped before, which some blocked calls tell of with EINTR. `meanwhile` is called now and then, by
+    the calling thread: it may wait, as for a terminal, and the tracees do not wait for it.
+
+    Raises what the work raises.
+    """
+    failed: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    tracer = threading.Thread(target=body, name="tracer")
+    tracer.start()
+    while tracer.is_alive():
+        tracer.join(_MEANWHILE)
+        meanwhile()
+    while os.path.exists(f"/proc/self/task/{tracer.native_id}"):  # join waits for the interpreter's end of it only
+        time.sleep(0.001)
+    if failed:
+        raise failed[0]
+
+
 def wait_stop(block: bool) -> Stop | None:
     """The next report of any tracee or child; None if there is none now.
 
     Raises ChildProcessError when there is neither child nor tracee.
     """
     thread, status = os.waitpid(-1, _WALL if block else _WALL | os.WNOHANG)
-    if thread == 0:
+    return _stop(thread, status) if thread else None
+
+
+def wait_stop_gently() -> Stop | None:
+    """The next report of a tracee of this very thread; None if there is none now.
+
+    A signal-delivery-stop is only looked at and not taken: a report that was taken leaves the signal with the tracer, and
+    would take it along should the tracer be killed before it hands it on (ptrace_stop and wait_task_stopped in the kernel:
+    the exit code is cleared). The caller must let that thread go on before it asks again.
+
+    Raises ChildProcessError when there is no tracee.
+    """
+    flags = os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT | _WALL | _NO_OTHER_THREADS
+    seen = os.waitid(os.P_ALL, 0, flags)
+    if seen is None:
         return None
+    code = seen.si_status
+    if seen.si_code in (os.CLD_TRAPPED, os.CLD_STOPPED) and code >> 8 == 0 and code != signal.SIGTRAP | 0x80:
+        return Stop(seen.si_pid, StopKind.SIGNAL, signal=code)
+    thread, status = os.waitpid(seen.si_pid, _WALL | _NO_OTHER_THREADS | os.WNOHANG)
+    return _stop(thread, status) if thread else None
+
+
+def _stop(thread: int, status: int) -> Stop:
     if status & 0xFF != 0x7F:
         return Stop(thread, StopKind.ENDED, status=status)
     event, number = status >> 16, status >> 8 & 0xFF
@@ -158,6 +226,28 @@ def syscall_result(thread: int) -> int:
     return int(struct.unpack_from("=q", _information, 24)[0])
 
 
+def syscall_stop(thread: int) -> SyscallEntry | int | None:
+    """At a syscall-stop, whichever it is: the call at its entry, or the result at its exit, >= 0 or a negative errno."""
+    _call(_GET_SYSCALL_INFO, thread, _INFORMATION_SIZE, _information_address)
+    kind, architecture, _, _, number, *words = _unpack_entry(_information)
+    if kind == _ENTRY:
+        return SyscallEntry(architecture, number, tuple(words))
+    return int(struct.unpack_from("=q", _information, 24)[0]) if kind == _EXIT else None
+
+
+def interrupted_call(thread: int) -> tuple[int, int, int] | None:
+    """Architecture, number and first argument of the call that a stopped thread is about to return from with EINTR; None if
+    it is not."""
+    _call(_GETREGS, thread, 0, _registers_address)
+    words = _words.unpack_from(_registers)
+    result, number, segment = words[10], words[15], words[17]
+    if result & 0xFFFFFFFF != _INTERRUPTED & 0xFFFFFFFF or number >> 63:
+        return None
+    if segment == _USER_CODE_32:
+        return I386, number & 0xFFFFFFFF, words[5] & 0xFFFFFFFF
+    return X86_64, number & 0xFFFFFFFF, words[14]
+
+
 def sent_by_kernel(thread: int) -> bool:
     """At a signal-delivery-stop: whether the kernel sent the signal, as a BPF program does, and no process."""
     _call(_GETSIGINFO, thread, 0, _siginfo_address)
@@ -191,6 +281,15 @@ def rewind(thread: int) -> None:
     words = _words.unpack_from(_registers)
     _rax_rip.pack_into(_registers, _RAX, words[15])
     _rax_rip.pack_into(_registers, _RIP, words[16] - 2)
+    _call(_SETREGS, thread, 0, _registers_address)
+
+
+def undo_rewind(thread: int) -> None:
+    """Take a `rewind` back that the thread has not begun to follow: its call returns with EINTR after all."""
+    _call(_GETREGS, thread, 0, _registers_address)
+    words = _words.unpack_from(_registers)
+    _rax_rip.pack_into(_registers, _RAX, _INTERRUPTED)
+    _rax_rip.pack_into(_registers, _RIP, words[16] + 2)
     _call(_SETREGS, thread, 0, _registers_address)
 
 

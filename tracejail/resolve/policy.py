@@ -74,6 +74,7 @@ _PRIVATE_KEY = re.compile(
     rb"(?:[A-Za-z-]+: [^\n]*\n|[ \t]*\r?\n)*[A-Za-z0-9+/=]{16,}|^PuTTY-User-Key-File-[0-9]: ",
     re.MULTILINE,
 )
+RUNTIME_STATE = "runtime state of a process on the host"   # the reason, where that is why
 _RUNTIME = re.compile(r"(^(/var)?/run/|\.pid$)")
 _NUMBER = re.compile(rb"^\s*\d{1,10}\s*(\n|$)")
 
@@ -150,7 +151,7 @@ def judge(path: JailPath, node: HostNode, start: bytes, allows: Sequence[str]) -
         if secret is not None:
             return Verdict(False, secret, mode)
         if _RUNTIME.search(path) and node.size < 4096 and _NUMBER.match(start):
-            return Verdict(False, "runtime state of a process on the host", mode)
+            return Verdict(False, RUNTIME_STATE, mode)
         if _may_be_key(start) and _PRIVATE_KEY.search(start):
             return Verdict(False, "a private key, by its content", mode)
     return Verdict(True, "", mode)

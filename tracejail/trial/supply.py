@@ -495,6 +495,9 @@ class Supply:
         self.ledger.entries[entry.path] = entry
         if entry.path in self.supplied:
             return
+        if self.on_paper:
+            self.supplied[entry.path] = entry
+            return
         attributes = Attributes(entry.mode, entry.uid, entry.gid)
         with contextlib.suppress(FileExistsError):
             if entry.type is EntryType.DIRECTORY:

@@ -154,7 +154,7 @@ def place(supply: Supply, program: str, options: TrialOptions) -> None:
         for path in _MOUNT_POINTS[mount]:
             _put(supply, path, Origin.BASE)
     for path in options.includes:
-        _include(supply, path)
+        include(supply, path)
 
 
 def _put(supply: Supply, path: str, origin: Origin) -> None:
@@ -168,7 +168,7 @@ def _put(supply: Supply, path: str, origin: Origin) -> None:
     supply.note(found, origin, None, None)
 
 
-def _include(supply: Supply, path: str) -> None:
+def include(supply: Supply, path: str) -> None:
     """A path of `--include`, with all that is beneath it; what the policy denies beneath it is left out."""
     if not path.startswith("/"):
         raise UsageError(f"--include {path}: not an absolute path", "give it as it is named on the host")

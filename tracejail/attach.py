@@ -1,0 +1,367 @@
+"""The use case `learn --attach`: watch a daemon that runs already, outside any jail, and make a first guess of what it
+needs from what it has open and what it asks for from now on. The daemon is never in our way, nor we in its."""
+
+from __future__ import annotations
+
+import collections
+import errno
+import os
+import shlex
+import signal
+import time
+from dataclasses import dataclass, field, replace
+
+from tracejail.assemble import Keep, Shape, assemble, packages_of, with_packages
+from tracejail.build import build_from_manifest
+from tracejail.contents import with_digests
+from tracejail.errors import InputOutputError, KernelLacksError, SourceChangedError, UsageError
+from tracejail.guess import Calls, Guess, check_includes, guess
+from tracejail.guessed import completed, first_guess, lost_arguments
+from tracejail.kernel.processes import thread_group
+from tracejail.kernel.ptrace import let_go_after
+from tracejail.kernel.running import (
+    Identity,
+    command_line,
+    executed_as,
+    identity_of,
+    is_kernel_thread,
+    is_there,
+    live_thread,
+    name_of,
+    parent_of,
+    program_of,
+    tracer_of,
+)
+from tracejail.manifest import read_manifest, write_manifest
+from tracejail.model import Command, EntryType, LearnResult, Manifest, SyscallRecord, TrialOptions
+from tracejail.replaceable import check_replaceable
+from tracejail.resolve.host import HostRoot, inspect, open_host_root
+from tracejail.resolve.policy import harmless
+from tracejail.show import Show
+from tracejail.snapshot import Root, Snapshot, has_own_mounts, root_of
+from tracejail.trace.bystander import BLOCKED, Ears, NotWatched, Over, watch
+from tracejail.trace.decode import link_of
+from tracejail.trace.table import EVENTS, REROOTS, ROWS
+from tracejail.trial.outcome import Outcome
+from tracejail.trial.target import check_privileges, resolve_on_host, rules_of, scratch_tree
+
+_TRIES = 5         # to write down what was seen, while files come and go
+_CHANGES = 20      # of files while the jail is built, before it is given up
+_SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_SETS_IDS = frozenset(row.name for row in ROWS if row.decode in EVENTS and row.name.startswith("set"))
+_FINDINGS = 1      # the exit status: nothing is proven
+
+
+@dataclass(slots=True)
+class _Daemon:
+    """The process that is watched, as it was found."""
+
+    process: int
+    program: str               # the path that it is started by
+    argv: tuple[str, ...]      # with the program
+    directory: str
+    identity: Identity
+    title: str                 # what stands in place of its arguments, where it has overwritten them
+    root: Root
+    host: HostRoot
+    snapshot: Snapshot = field(default_factory=Snapshot)
+
+
+def attach(process: int, root: str, options: TrialOptions, show: Show) -> LearnResult:
+    """Watch `process` until it ends, the time is over or a signal comes; write the manifest and build the jail, neither
+    proven. `root` is where the files are taken from, "" for the root directory that the process has.
+
+    Raises UsageError, KernelLacksError, InputOutputError.
+    """
+    began = time.monotonic()
+    check_privileges()
+    daemon = _look_at(process, root)
+    jail = os.path.abspath(options.jail or os.path.basename(daemon.program) + ".jail")
+    manifest_path = os.path.abspath(options.manifest or jail + ".json")
+    former = _former(jail, manifest_path, options)
+    with scratch_tree() as tree:  # what --include names is to be found wrong now, and not in the end
+        check_includes(daemon.host, tree, rules_of(options, frozenset()), options.includes)
+    calls = Calls(daemon.root)
+    over = _watch(daemon, calls, options.timeout, show)
+    daemon.snapshot.take(process, daemon.root)
+    show.status("let go of it; writes down what was seen")
+    made, manifest = _guess(daemon, calls, jail, options)
+    if has_own_mounts(process):
+        _compare(daemon, manifest, made.notes)
+    if former is not None:
+        manifest = completed(former, manifest, daemon.host)
+        manifest = _with_digests(daemon.host, manifest)
+    write_manifest(manifest, manifest_path)  # before the jail: it may have taken a day to see all this
+    manifest = _build(daemon, manifest, manifest_path)
+    notes = {**daemon.snapshot.notes, **calls.notes, **made.notes}
+    kinds = sorted({note.reason for note in made.ledger.virtual.values()})
+    if kinds:
+        notes[f"it uses {', '.join(kinds)}, which a jail has by a mount only: learning shows whether it does without"] = None
+    return _result(daemon, manifest, manifest_path, over, notes, time.monotonic() - began)
+
+
+# --- before -------------------------------------------------------------------------------------------------------
+
+
+def _look_at(process: int, from_root: str) -> _Daemon:
+    """Raises UsageError for a process that can't, or must not, be watched."""
+    _check_process(process)
+    thread = live_thread(process)
+    identity = identity_of(thread)
+    try:
+        root = Root(link_of(thread, "root"), root_of(thread))
+        seen = os.stat(from_root or root.path)
+    except OSError:
+        root, seen = Root("", (0, 0)), None
+    exe = root.inner(program_of(thread))
+    if identity is None or not root.path or not program_of(thread):
+        raise UsageError(f"process {process}: it has ended just now", "name one that runs")
+    if not from_root and (seen is None or (seen.st_dev, seen.st_ino) != root.inode):
+        hint = "call tracejail in that container; or --from ROOT, where its files can be seen from here"
+        raise UsageError(f"process {process}: its root directory is of another file system, as in a container", hint)
+    host = open_host_root(from_root or root.path)
+    if not exe or resolve_on_host(host, exe) is None:
+        hint = "start it anew from what is there now, or name its root directory with --from"
+        raise UsageError(f"process {process}: its program {program_of(thread)} is not there", hint)
+    program, argv, title = _command(host, thread, exe)
+    directory = root.inner(link_of(thread, "cwd")) or "/"
+    daemon = _Daemon(process, program, argv, directory, identity, title, root, host)
+    daemon.snapshot.take(process, root)
+    return daemon
+
+
+def _check_process(process: int) -> None:
+    if not is_there(process):
+        raise UsageError(f"process {process}: No such process", "pidof NAME, or systemctl status NAME, tells its number")
+    leader = thread_group(process)
+    if leader != process:
+        raise UsageError(f"{process} is a thread of process {leader}", f"--attach {leader}")
+    if is_kernel_thread(process):
+        raise UsageError(f"process {process} ({name_of(process)}) is a part of the kernel", "it has no files to be learned")
+    above = os.getpid()
+    while above:
+        if above == process:
+            what = "is tracejail itself" if process == os.getpid() else "has started this tracejail, and would wait for it"
+            raise UsageError(f"process {process} ({name_of(process)}) {what}", "call it from elsewhere, say by systemd-run(1)")
+        above = parent_of(above)
+
+
+def _command(host: HostRoot, thread: int, exe: str) -> tuple[str, tuple[str, ...], str]:
+    """The path that the process was started by, its arguments with that path, and the title that it has put in their place,
+    "" where it has not."""
+    words = command_line(thread)
+    real = resolve_on_host(host, exe)
+
+    def leads(path: str) -> bool:
+        return path.startswith("/") and resolve_on_host(host, path) == real
+
+    first = words[0].lstrip("-") if words else ""
+    searched = [f"{directory}/{first}" for directory in _SEARCH] if first and "/" not in first else []
+    by_words = next((path for path in (first, *searched) if leads(path)), "")
+    known = executed_as(thread)
+    if by_words:
+        return by_words, (by_words, *words[1:]), ""
+    if first and os.path.basename(first) == os.path.basename(exe):
+        program = known if leads(known) else exe
+        return program, (program, *words[1:]), ""
+    in_title = (path for word in words for path in word.split(" "))
+    program = next((path for path in (known, *in_title) if leads(path)), exe)
+    return program, (program,), " ".join(words).strip()
+
+
+def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | None:
+    if os.path.lexists(jail) and (os.path.islink(jail) or not os.path.isdir(jail)):
+        raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
+    for place in (os.path.dirname(jail), os.path.dirname(manifest_path)):
+        if not os.path.isdir(place):
+            raise InputOutputError(f"{place}: no such directory", "make it, or name another with -j or -m")
+    if os.path.isdir(manifest_path):
+        raise InputOutputError(f"{manifest_path}: is a directory", "name another file for the manifest with -m")
+    check_replaceable(jail, manifest_path, options.replace or options.append)
+    if not options.append and not os.path.exists(manifest_path):
+        return None
+    if not options.append and not options.replace:
+        raise UsageError(f"{manifest_path}: is there already", "--append adds to it, --replace makes it anew")
+    former = read_manifest(manifest_path)
+    if former.clean:
+        raise UsageError(
+            f"{manifest_path}: is proven, and a first guess is not", "name another place with -j, and see tracejail merge"
+        )
+    return former if options.append else None
+
+
+# --- while --------------------------------------------------------------------------------------------------------
+
+
+def _watch(daemon: _Daemon, calls: Calls, seconds: float, show: Show) -> Over:
+    """Raises KernelLacksError, UsageError."""
+    over = [Over.ENDED]
+    lines: collections.deque[str] = collections.deque()
+    whole: dict[int, bool] = {}
+    name = os.path.basename(daemon.program)
+
+    def heard(record: SyscallRecord) -> None:
+        process = record.process
+        if record.syscall in REROOTS:
+            whole.pop(process, None)
+        if process not in whole:
+            whole[process] = daemon.root.holds(record.thread)
+            if not whole[process]:
+                calls.notes[f"what {record.program} asks for in a root directory of its own is not in it"] = None
+        if record.syscall in _SETS_IDS:
+            daemon.snapshot.take_ids(record.thread)
+        elif whole[process]:
+            calls.hear(record)
+
+    def born(process: int) -> None:
+        whole.pop(process, None)
+        daemon.snapshot.take_ids(process)
+
+    def left(process: int, number: int) -> None:
+        reason = f"process {tracer_of(process)} traces it" if tracer_of(process) else os.strerror(number)
+        calls.notes[f"one of its processes, {name_of(process)}, was not watched: {reason}"] = None
+
+    def watching(processes: int, threads: int) -> None:
+        until = f"for {seconds:g} s, or until ^C" if seconds else "until ^C"
+        many = f"{processes} process{'es' if processes > 1 else ''}, {threads} thread{'s' if threads > 1 else ''}"
+        lines.append(f"watches {name} ({many}) {until}; each of its calls stops twice")
+
+    def talk() -> None:
+        # By a thread that nobody waits for: a terminal may be held by ^S.
+        while lines:
+            show.warn(lines.popleft())
+        while calls.news:
+            show.say(calls.news.popleft())
+        show.status(f"watches {name}: {len(calls.records)} paths asked for")
+
+    def work() -> None:
+        ears = Ears(heard, born, left, watching)
+        over[0] = watch(daemon.process, seconds, daemon.root.path != "/", ears)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    try:
+        let_go_after(work, talk)
+    except NotWatched as refused:
+        raise _why_not(refused) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return over[0]
+
+
+def _why_not(refused: NotWatched) -> Exception:
+    process = refused.process
+    if refused.number == errno.ESRCH:
+        return UsageError(f"process {process}: it has ended just now", "name one that runs")
+    tracer = thread_group(tracer_of(process)) if tracer_of(process) else 0
+    if tracer:
+        hint = "a process has one tracer at most: end that one first"
+        return UsageError(f"process {process} is traced already, by process {tracer} ({name_of(tracer)})", hint)
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as stream:
+            scope = stream.read().strip()
+    except OSError:
+        scope = ""
+    cause = f"process {process}: ptrace: {os.strerror(refused.number)}"
+    if scope == "3":
+        return KernelLacksError(f"{cause} (kernel.yama.ptrace_scope is 3: nobody may)", "only a reboot takes that back")
+    return KernelLacksError(cause, "it takes CAP_SYS_PTRACE, and a security module that lets it: not in a container")
+
+
+# --- after --------------------------------------------------------------------------------------------------------
+
+
+def _guess(daemon: _Daemon, calls: Calls, jail: str, options: TrialOptions) -> tuple[Guess, Manifest]:
+    for last in (False,) * _TRIES + (True,):
+        try:
+            with scratch_tree() as tree:
+                rules = rules_of(options, frozenset())
+                made = guess(daemon.host, tree, rules, daemon.argv, options.includes, daemon.snapshot, calls)
+            return made, _manifest(daemon, made, calls, jail, options)
+        except InputOutputError:
+            if last:  # a file that went while it was looked at would have been none a moment later
+                raise
+    raise AssertionError
+
+
+def _manifest(daemon: _Daemon, made: Guess, calls: Calls, jail: str, options: TrialOptions) -> Manifest:
+    identity = daemon.identity
+    command = Command(
+        argv=daemon.argv,
+        directory=daemon.directory,
+        user=f"{identity.uid}:{identity.gid}" if identity.uid else "",
+        uid=identity.uid,
+        gid=identity.gid,
+        groups=tuple(sorted(identity.groups)) if identity.uid else (),
+    )
+    outcome = Outcome(users=daemon.snapshot.users, groups=daemon.snapshot.groups)
+    outcome.listens = {**daemon.snapshot.listens, **calls.listens}
+    keep = Keep.ALL if options.accounts == "all" else Keep.USED
+    packages = packages_of(daemon.host, made.ledger.entries)
+    shape = Shape(command, jail, (), keep, frozenset((identity.uid,)), frozenset((identity.gid, *identity.groups)))
+    manifest = assemble(daemon.host, made.ledger, outcome, shape, ())
+    manifest = with_packages(daemon.host, manifest, packages())
+    warnings = [first_guess(daemon.program)]
+    if daemon.title:
+        warnings.append(lost_arguments(daemon.title))
+    return replace(manifest, written=made.places(), warnings=tuple(sorted(warnings)))
+
+
+def _with_digests(host: HostRoot, manifest: Manifest) -> Manifest:
+    return replace(manifest, entries=tuple(with_digests(host, list(manifest.entries), manifest.accounts)))
+
+
+def _compare(daemon: _Daemon, manifest: Manifest, notes: dict[str, None]) -> None:
+    """In a mount namespace of its own a daemon may see another file than the host has."""
+    others = []
+    for entry in manifest.entries:
+        node = inspect(daemon.host, entry.path) if entry.type is EntryType.FILE else None
+        try:
+            seen = os.lstat(f"/proc/{live_thread(daemon.process)}/root{entry.path}") if node else None
+        except OSError:
+            seen = None
+        if node and seen and (seen.st_dev, seen.st_ino) != node.inode:
+            others.append(entry.path)
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        notes[f"it has mounts of its own: {others[0]}{more} is not the file that it sees, but the host's"] = None
+
+
+def _build(daemon: _Daemon, manifest: Manifest, manifest_path: str) -> Manifest:
+    """The jail; a file that changes meanwhile is taken as it is now. Gives the manifest of it, which is written."""
+    for _ in range(_CHANGES):
+        try:
+            build_from_manifest(manifest, manifest.jail, daemon.host.path, replace=True, known_by=manifest_path)
+            return manifest
+        except SourceChangedError as error:
+            changed = [replace(entry, sha256="") if entry.path == error.path else entry for entry in manifest.entries]
+            manifest = _with_digests(daemon.host, replace(manifest, entries=tuple(changed)))
+            write_manifest(manifest, manifest_path)
+    build_from_manifest(manifest, manifest.jail, daemon.host.path, replace=True, known_by=manifest_path)
+    return manifest
+
+
+def _result(
+    daemon: _Daemon, manifest: Manifest, manifest_path: str, over: Over, notes: dict[str, None], seconds: float
+) -> LearnResult:
+    name = os.path.basename(daemon.program)
+    where = "" if daemon.host.path == "/" else f"--from {shlex.quote(daemon.host.path)} "
+    user = f"-u {manifest.command.user} " if manifest.command.user else ""
+    change = f"--chdir {shlex.quote(daemon.directory)} " if daemon.directory != "/" else ""
+    words = shlex.join(manifest.command.argv) + (" ARGUMENT..." if daemon.title else "")
+    if manifest_path != manifest.jail + ".json":
+        where += f"-m {shlex.quote(manifest_path)} "
+    hint = f"tracejail learn --append -j {shlex.quote(manifest.jail)} {where}{user}{change}--exercise CMD {words}"
+    shown = [note for note in manifest.absent if not harmless(note.path)]
+    return LearnResult(
+        clean=False,
+        status=_FINDINGS,
+        rounds=0,
+        seconds=seconds,
+        manifest=replace(manifest, absent=tuple(shown)),
+        manifest_path=manifest_path,
+        harmless=tuple(note for note in manifest.absent if harmless(note.path)),
+        reason="nothing has been run in this jail; what it read before is not in it",
+        hint=f"to prove it, and to learn the rest: {hint}",
+        ended=f"{name} was watched until {over.value}",
+        notes=tuple(notes),
+    )
