@@ -21,6 +21,7 @@ _NAMES = (
 NAMES = tuple(_NAMES.split())
 
 SYS_ADMIN, SYS_PTRACE, SYS_CHROOT = NAMES.index("sys_admin"), NAMES.index("sys_ptrace"), NAMES.index("sys_chroot")
+MKNOD, CHOWN = NAMES.index("mknod"), NAMES.index("chown")
 
 
 def effective() -> set[int]:
@@ -43,6 +44,11 @@ def limit(keep: set[int]) -> None:
     low, high = word & 0xFFFFFFFF, word >> 32
     # Inheritable stays empty: it matters to files with capabilities only.
     syscall(_CAPSET, struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", low, low, 0, high, high, 0))
+
+
+def show() -> None:
+    """Take `hide` back, or what a change of the user has done in its place (prctl(2), PR_SET_DUMPABLE)."""
+    libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def hide() -> None:
