@@ -52,8 +52,5 @@ def is_needed(record: SyscallRecord, able: Powers) -> bool:
 
 def note(record: SyscallRecord) -> str:
     """For the report."""
-    users, groups = ids_of(record)
-    words = ", ".join(str(number) for number in (*users, *groups))
-    what = "became" if record.syscall not in CHOWNS else "gave files to"
-    whom = f"{'user' if users else 'group'} {words}" if words else "a member of other groups"
-    return f"{record.program} {what} {whom} only as it was told: no subordinate ids are there (newuidmap, /etc/subuid)"
+    what = "gave files away" if record.syscall in CHOWNS else "gave up root"
+    return f"{record.program} {what} only as it was told: without newuidmap and a line in /etc/subuid only one user is there"

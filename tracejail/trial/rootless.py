@@ -38,6 +38,8 @@ def gain_powers(user: int, group: int, private_network: bool, say: Callable[[str
         if lacks:
             say(f"only one user is there in the trial: {lacks}")
             map_own(user, group, outer_user, outer_group)
+        if user:
+            capabilities.pass_on(capabilities.SYS_PTRACE)  # an exercise is to reach the trial's root, whoever it runs as
         mounts.make_private()
         os.close(mounts.prepare("tmpfs", {}))  # AppArmor lets a namespace be made, and then no use of it
     except OSError as error:
