@@ -119,8 +119,8 @@ PROGRAMS = (
     "ls -l", "sh", "bash pipeline", "id", "awk", "gawk", "sed", "find", "tar makes", "perl", "python", "env script",
     "git", "sqlite3", "openssl", "php", "node", "java", "busybox", "static C",
 )
-# What they print of owners is root's without root: nobody else is there.
-_PRINTS_OWNERS = ("ls -l",)
+# Without root its user is shown as root, and so are all owners.
+_SHOWS_ROOT = ("ls -l", "id", "busybox")
 ROWS = [row for row in test_programs.ROWS if row.name in PROGRAMS]
 
 
@@ -133,15 +133,18 @@ def fresh(site: Site, prepare: Callable[[Site], object] | None) -> None:
 def test_program(site: Site, account: Account, row: test_programs.Row) -> None:
     fresh(site, row.prepare)
     words = site.fill_all(row.words)
-    hosted = call(words)
+    by_root = call(words)
+    fresh(site, row.prepare)
+    by_user = account.call(*words)
     fresh(site, row.prepare)
     jail = account.home / "jail"
     manifest = account.learn(jail, *row.options, *words)
+    assert by_user.returncode == row.status, by_user.stderr
 
     mine = account.call(*user_jailed(jail, manifest, words))
-    wanted = hosted.stdout
-    if row.name in _PRINTS_OWNERS:
-        wanted = wanted.replace("12345 12345", "root  root ").replace("www-data www-data", "root root")
+    wanted = by_root.stdout if row.name in _SHOWS_ROOT else by_user.stdout
+    if row.name == "ls -l":
+        wanted = " ".join(wanted.split()).replace("12345 12345", "root root").replace("www-data www-data", "root root")
         assert mine.stdout.split() == wanted.split(), mine.stderr
     else:
         assert (mine.stdout, mine.returncode) == (wanted, row.status), mine.stderr
@@ -149,14 +152,14 @@ def test_program(site: Site, account: Account, row: test_programs.Row) -> None:
     fresh(site, row.prepare)
     root_build(site, jail)
     rooted = call(jailed(site, manifest, words))
-    assert (rooted.stdout, rooted.returncode) == (hosted.stdout, row.status), rooted.stderr
+    assert (rooted.stdout, rooted.returncode) == (by_root.stdout, by_root.returncode), rooted.stderr
 
 
 def test_the_manifest_is_that_of_root(site: Site, account: Account) -> None:
     """All but the place of the jail: owners, modes, file capabilities."""
     fresh(site, test_programs._plain_files)
     site.write("plain/setuid", "x", 0o4755)
-    words = ["/bin/sh", "-c", f"ls -l {site.files}/plain; cat {site.files}/plain/two.txt {site.files}/plain/able; id -u"]
+    words = ["/bin/sh", "-c", f"cat {site.files}/plain/two.txt {site.files}/plain/able {site.files}/plain/setuid; id -u"]
     able = site.write("plain/able", "x", 0o755)
     os.setxattr(able, "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
     jail = account.home / "jail"
@@ -233,3 +236,155 @@ def _serves(site: Site, row: test_daemons.Row, command: list[str], at: Path) -> 
         until(lambda: in_its_network(row.ready).returncode == 0 or daemon.poll() is not None, f"{row.name} serves")
         done = in_its_network(site.fill(row.client))
         assert done.stdout == row.expected, done.stderr + log.read_text("utf-8", "replace")
+
+
+# --- what a user may not ----------------------------------------------------------------------------------------------
+
+
+def test_what_the_user_may_not_read_is_denied(site: Site, account: Account) -> None:
+    site.fresh(None)
+    site.write("secret", "for root\n", 0o600)
+    site.write("closed/inner", "for root\n")
+    (site.files / "closed").chmod(0o700)
+    words = ["/bin/cat", f"{site.files}/secret", f"{site.files}/closed/inner"]
+    done = account.tracejail("learn", "-j", str(account.home / "jail"), *words)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert f"{site.files}/secret, asked for by /usr/bin/cat" in done.stdout
+    assert f"{site.files}/closed/inner, asked for by /usr/bin/cat" in done.stdout
+    assert "learn it as root" in done.stdout
+    assert "--allow" not in done.stdout
+
+
+def test_a_directory_without_names_for_the_user(site: Site, account: Account) -> None:
+    site.fresh(None)
+    site.write("closed/inner", "by its name\n")
+    (site.files / "closed").chmod(0o711)
+    words = ["/bin/sh", "-c", f"cat {site.files}/closed/inner; echo {site.files}/closed/*"]
+    done = account.tracejail("learn", "-j", str(account.home / "jail"), *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{site.files}/closed: this user may not read its names" in done.stdout
+
+
+def _two_lines(done: Result, *words: str) -> None:
+    assert done.returncode == 6, done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, done.stderr
+    assert all(word in lines[0] for word in words), lines
+    assert lines[1].startswith("  as root: sysctl") or "call it" in lines[1]
+
+
+def test_user_namespaces_that_are_used_up(site: Site, account: Account) -> None:
+    """The setting is one of each user namespace: a namespace whose root has set it to 0 is such a machine."""
+    script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    less = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--securebits=+noroot")
+    poor = Account(account.code, account.home, (*PLAIN, "unshare", "--map-root-user", "sh", "-c", script, "sh", *less))
+    (account.home / "bin").mkdir()
+    shutil.copy("/bin/true", account.home / "bin/true")
+    for words in (("learn", "/bin/true"), ("trace", "-j", str(account.home), "/bin/true")):
+        _two_lines(poor.tracejail(*words), "user.max_user_namespaces is 0")
+    found = poor.tracejail("doctor", "--self")
+    assert found.returncode == 6, found.stderr
+    assert "user.max_user_namespaces is 0" in found.stdout
+    assert sorted(os.listdir(account.home)) == ["bin"]
+
+
+def test_user_namespaces_behind_a_seccomp_filter(site: Site, account: Account) -> None:
+    script = account.home / "filtered.py"
+    script.write_text(
+        "import os, sys\nfrom tracejail.kernel import seccomp\nfrom tracejail.kernel.ptrace import X86_64\n"
+        "rules = {X86_64: {272: seccomp.Refuse(1)}}\nseccomp.install(seccomp.pack(seccomp.assemble(rules)), False)\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n", "utf-8",
+    )
+    done = account.call(PYTHON, str(script), "-m", "tracejail", "learn", "/bin/true")
+    _two_lines(done, "a seccomp filter")
+
+
+# --- around it --------------------------------------------------------------------------------------------------------
+
+
+def test_build_trace_and_replace(site: Site, account: Account) -> None:
+    site.fresh(None)
+    text = site.write("sealed/text", "text\n", 0o444)
+    (site.files / "sealed").chmod(0o555)
+    jail = account.home / "jail"
+    account.learn(jail, "/bin/cat", str(text))
+    assert oct((Path(f"{jail}{site.files}/sealed")).stat().st_mode & 0o777) == "0o555"
+    again = account.tracejail("build", f"{jail}.json", "-j", str(account.home / "other"))
+    assert again.returncode == 0, again.stderr
+    assert Path(f"{account.home}/other{text}").read_text("utf-8") == "text\n"
+    traced = account.tracejail("trace", "-j", str(jail), "-m", "/bin/cat", str(text), "/none")
+    assert traced.returncode == 1
+    assert "/none" in traced.stderr
+    assert traced.stdout == "text\n"
+    hosted = account.tracejail("trace", "-m", "/bin/cat", str(text), "/none")
+    assert (hosted.returncode, hosted.stdout) == (1, "text\n")
+    # A directory that its owner may not write into is removed all the same.
+    replaced = account.tracejail("learn", "--replace", "-j", str(jail), "/bin/cat", str(text))
+    assert replaced.returncode == 0, replaced.stderr
+    rebuilt = account.tracejail("build", f"{jail}.json", "--replace")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    names = sorted(os.listdir(account.home))
+    assert names == ["jail", "jail.json", "other"]
+
+
+def test_devices_and_mounts(site: Site, account: Account) -> None:
+    words = [
+        "/bin/sh", "-c",
+        "head -c 3 /dev/zero | od -An -tx1; echo lost >/dev/null; test -c /dev/null; cat /proc/self/comm; "
+        "test -c /dev/ptmx; test -d /sys/kernel; script -qc 'tty' /dev/null",
+    ]
+    jail = account.home / "jail"
+    mounts = [word for name in ("proc", "sys", "devpts") for word in ("--mount", name)]
+    manifest = account.learn(jail, *mounts, *words)
+    assert {mount["type"] for mount in manifest["mounts"]} == {"proc", "sysfs", "devpts"}
+    assert {entry["path"] for entry in manifest["entries"] if entry["type"] == "char"} >= {"/dev/null", "/dev/ptmx"}
+
+
+def test_it_leaves_nothing(site: Site, account: Account) -> None:
+    """Killed or not: no process of the user, no mount, no litter."""
+    account.learn(account.home / "jail", "/bin/true")
+    words = [*PLAIN, PYTHON, "-m", "tracejail", "learn", "/bin/sleep", "1000"]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(account.code)}
+    running = subprocess.Popen(words, cwd=account.home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: len(_processes_of(account)) > 3, "the target runs")
+    running.kill()
+    running.wait(10)
+    until(lambda: not _processes_of(account), "all gone")
+    assert sorted(os.listdir(account.home)) == ["jail", "jail.json"]
+
+
+def _processes_of(account: Account) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if entry.stat().st_uid == USER and os.readlink(entry / "exe"):
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not shutil.which("newuidmap"), reason="there is no newuidmap (Debian package uidmap)")
+def test_with_subordinate_ids(site: Site, account: Account) -> None:
+    """The machine's files are as they were: the lines are bound over them in a mount namespace of the test."""
+    site.fresh(None)
+    accounts = site.top / "passwd"
+    accounts.write_text(Path("/etc/passwd").read_text("utf-8") + f"plain:x:{USER}:{USER}::{account.home}:/bin/sh\n", "utf-8")
+    ids = site.top / "ids"
+    ids.write_text("plain:200000:65536\n", "ascii")
+    binds = f"mount --bind {accounts} /etc/passwd; mount --bind {ids} /etc/subuid; mount --bind {ids} /etc/subgid"
+    became = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all",
+              "env", f"PATH={os.environ['PATH']}")
+    rich = Account(account.code, account.home, (
+        "unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{binds}; exec "$@"', "sh", *became,
+    ))
+    program = (
+        "import os\nos.mkdir('/srv/w', 0o700)\nos.chown('/srv/w', 33, 33)\nos.setgroups([33])\nos.setgid(33)\nos.setuid(33)\n"
+        "open('/srv/w/x', 'w').close()\nassert os.getuid() == 33 and os.getgroups() == [33] and os.stat('/').st_uid == 0\n"
+        "try:\n  os.setuid(0)\nexcept PermissionError:\n  print('for good')\n"
+    )
+    manifest = rich.learn(account.home / "jail", PYTHON, "-c", program)
+    assert manifest["notes"] == []
+    assert {os.lstat(Path(top) / name).st_uid for top, _, names in os.walk(account.home) for name in names} == {USER}
+    as_user = rich.tracejail("learn", "-j", str(account.home / "two"), "-u", "www-data", "/bin/sh", "-c", "test $(id -u) = 33")
+    assert as_user.returncode == 0, as_user.stdout + as_user.stderr

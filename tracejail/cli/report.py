@@ -52,9 +52,8 @@ def start_command(manifest: Manifest) -> list[str]:
 def _start_without_root(manifest: Manifest) -> list[str]:
     """The same by a user: in a user namespace, the devices bound on the files that stand for them."""
     jail, command = shlex.quote(manifest.jail), manifest.command
-    # An entry's path is quoted twice: once for the inner shell, and once with the whole of its words for the outer one.
-    devices = [entry.path for entry in manifest.entries if entry.device and entry.path != "/dev/ptmx"]
-    steps = [f"mount --bind {shlex.quote(path)} {jail}{shlex.quote(path)}" for path in devices]
+    devices = " ".join(shlex.quote(entry.path) for entry in manifest.entries if entry.device and entry.path != "/dev/ptmx")
+    steps = [f'for device in {devices}; do mount --bind "$device" {jail}"$device"; done'] if devices else []
     for mount in manifest.mounts:
         steps.append(f"mount -t {mount.type} {mount.type} {jail}{shlex.quote(mount.path)}")
         if mount.type == "devpts":
