@@ -84,7 +84,7 @@ class Tree:
 def open_tree(fd: int, name: str, in_memory: bool = False) -> Tree:
     """A tree from a descriptor of its root directory; the descriptor stays the caller's."""
     able = powers()
-    if not in_memory and not able.whole:
+    if not in_memory and not able.everybody:
         # On a disk no owner is given that its user could not remove again.
         able = Powers(False)
     return Tree(fd, os.fstat(fd).st_dev, name, in_memory, able)
@@ -95,7 +95,7 @@ def _possible(tree: Tree, attributes: Attributes) -> Attributes:
     if able.whole:
         return attributes
     owned = replace(attributes, uid=able.user(attributes.uid), gid=able.group(attributes.gid))
-    if tree.in_memory:
+    if tree.in_memory or able.everybody:
         return owned
     # A program that gives its starter the powers of whoever learned it is not what the manifest means.
     kept = tuple(pair for pair in attributes.xattrs if not pair[0].startswith("security."))

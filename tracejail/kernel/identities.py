@@ -22,6 +22,11 @@ class Powers:
     groups: tuple[range, ...] = ()
     set_groups: bool = True
 
+    @property
+    def everybody(self) -> bool:
+        """Whether it can give something to each user of the machine."""
+        return self.whole or any(len(part) == _ALL for part in self.users)
+
     def user(self, number: int) -> int:
         """The owner to give for this one: itself, or KEEP where it can't be given."""
         return number if self.whole or any(number in part for part in self.users) else KEEP
@@ -38,7 +43,7 @@ def powers() -> Powers:
     """Of this process, as it is now."""
     held = capabilities.effective()
     users = _mapped("uid_map")
-    if capabilities.MKNOD in held and any(len(part) == _ALL for part in users):
+    if {capabilities.MKNOD, capabilities.CHOWN} <= held and any(len(part) == _ALL for part in users):
         return WHOLE
     if capabilities.CHOWN not in held:
         own = (range(os.geteuid(), os.geteuid() + 1),), (range(os.getegid(), os.getegid() + 1),)

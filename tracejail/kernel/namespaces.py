@@ -35,6 +35,11 @@ def enter(process: int, name: str) -> None:
         os.close(descriptor)
 
 
+def is_in(process: int, name: str) -> bool:
+    """Whether the calling process is in the namespace of `process` of this name already."""
+    return os.readlink(f"/proc/{process}/ns/{name}") == os.readlink(f"/proc/self/ns/{name}")
+
+
 def fork_into(process: int | None) -> int:
     """fork(2), where the child is born in the pid namespace of `process`, or (None) as the first process of a new one. Raises
     OSError."""

@@ -1,7 +1,7 @@
 """A small process that stays in the first user namespace when this one leaves it, and says what only it can see.
 
 Seen from a user namespace, each owner that has no number there is "nobody". The process is handed a descriptor of the
-object and tells the true ones. It ends with the last end of its socket.
+object and tells the true ones. It ends with the last end of its sockets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     import socket
 
-_OWNER, _ATTRIBUTES, _RUN = b"o", b"x", b"r"
+_OWNER, _ATTRIBUTES, _RUN, _LINE = b"o", b"x", b"r", b"l"
 _IDS = struct.Struct("=II")
 _LARGEST = 1 << 17      # bytes of an answer: attributes of a file are 64 KiB at most
 _HIGH = 64
@@ -43,6 +43,7 @@ class Outside:
         import socket  # here and below, as all that looks at files imports this module, and few leave the namespace
 
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = os.getpid()
         self._owners: dict[tuple[int, int, int], tuple[int, int]] = {}
         between = os.fork()
         if between == 0:
@@ -69,43 +70,70 @@ class Outside:
 
     def run(self, words: list[str]) -> str:
         """Run a command out there; "" if it went well, else its last words."""
-        self._line.send(_RUN + marshal.dumps(words))
-        return self._line.recv(_LARGEST).strip(b"\0").decode("utf-8", "replace")
+        line = self._own_line()
+        line.send(_RUN + marshal.dumps(words))
+        return line.recv(_LARGEST).strip(b"\0").decode("utf-8", "replace")
 
     def _ask(self, what: bytes, descriptor: int) -> bytes:
         import socket
 
-        socket.send_fds(self._line, [what], [descriptor])
-        answer = self._line.recv(_LARGEST)
+        line = self._own_line()
+        socket.send_fds(line, [what], [descriptor])
+        answer = line.recv(_LARGEST)
         if not answer:
             raise OSError(5, "the process that tells true owners has ended")
         return answer
 
+    def _own_line(self) -> socket.socket:
+        """A child of this process must not take its parent's answers: it gets a line of its own."""
+        if self._process != os.getpid():
+            import socket
 
-def _serve(line: socket.socket) -> None:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            socket.send_fds(self._line, [_LINE], [theirs.fileno()])
+            theirs.close()
+            self._line, self._process = ours, os.getpid()
+        return self._line
+
+
+def _serve(first: socket.socket) -> None:
     """Never returns."""
+    import select
     import socket
 
     try:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        kept = os.dup2(line.detach(), _HIGH, inheritable=False)
+        kept = os.dup2(first.detach(), _HIGH, inheritable=False)
         null = os.open("/dev/null", os.O_RDWR)
         for standard in (0, 1, 2):  # a reader of the caller's output must not wait for this process
             os.dup2(null, standard)
         os.closerange(3, _HIGH)
         os.closerange(_HIGH + 1, 1 << 16)
-        line = socket.socket(fileno=kept)
-        while True:
-            data, descriptors, _, _ = socket.recv_fds(line, 1 << 16, 1)
-            if not data:
-                return
-            line.send(_answer(data, descriptors))
-            for descriptor in descriptors:
-                os.close(descriptor)
+        lines = {kept: socket.socket(fileno=kept)}
+        ready = select.poll()
+        ready.register(kept, select.POLLIN)
+        while lines:
+            for descriptor, _ in ready.poll():
+                data, given, _, _ = socket.recv_fds(lines[descriptor], 1 << 16, 1)
+                if not data:
+                    ready.unregister(descriptor)
+                    lines.pop(descriptor).close()
+                elif data == _LINE:
+                    lines[given[0]] = socket.socket(fileno=given[0])
+                    ready.register(given[0], select.POLLIN)
+                else:
+                    _reply(lines[descriptor], _answer(data, given))
+                    for each in given:
+                        os.close(each)
     finally:
         os._exit(0)
+
+
+def _reply(line: socket.socket, answer: bytes) -> None:
+    with contextlib.suppress(OSError):  # whoever asked has ended
+        line.send(answer)
 
 
 def _answer(data: bytes, descriptors: list[int]) -> bytes:
