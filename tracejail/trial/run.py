@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from time import monotonic
 
-from tracejail.errors import IncompleteError, KernelLacksError
-from tracejail.jail.enter import Launch, Stage, Started, add_device, set_stage, start
+from tracejail.errors import IncompleteError
+from tracejail.jail.enter import Launch, Stage, Started, set_stage, start
 from tracejail.jail.tree import find
 from tracejail.kernel import ptrace
 from tracejail.kernel.processes import children, inner_id
@@ -29,7 +29,7 @@ from .phases import Drive, TimedOut, Waits, phases, signal_of
 from .pretence import CHOWNS, SETS_GROUP, SETS_USER, ids_of, is_needed, note
 from .quiet import Quiet
 from .sockets import open_sockets
-from .target import device_file
+from .target import bind_from_now_on
 
 _STATUS = 0.2          # seconds between two status lines
 _LOOK = 0.002          # seconds between two looks while something is waited for
@@ -94,7 +94,7 @@ class Run:
             self.launch = replace(self.launch, standard=(self.launch.standard[0], *self.files))
         try:
             self.init = set_stage(self.stage)
-            self.answers.supply.tree.devices.bind = self._add_device
+            bind_from_now_on(self.answers.supply.tree, self.init)
             self.listeners.open(self.init, self.stage.private_network)
             self.script = phases(self)
             hooks = Hooks(
@@ -114,13 +114,6 @@ class Run:
             self.outcome.log = self.listeners.log
             self.listeners.close()
         return self.outcome
-
-    def _add_device(self, path: str, number: tuple[int, int]) -> None:
-        """A device that a miss asked for, where none can be made."""
-        try:
-            add_device(self.init, device_file(path, number), path)
-        except OSError as error:
-            raise KernelLacksError(f"{path}: {error.strerror}", "call it as root") from None
 
     # --- hooks -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tracejail.errors import DeniedError, InputOutputError, KernelLacksError, UsageError
+from tracejail.jail.enter import add_device
 from tracejail.jail.tree import Tree, look, open_tree
 from tracejail.kernel import capabilities
 from tracejail.kernel.mounts import new_mount
@@ -138,6 +139,18 @@ def rules_of(options: TrialOptions, mounts: frozenset[str]) -> Rules:
 def devices_of(tree: Tree) -> tuple[tuple[str, str], ...]:
     """(device file of the machine, path in the tree) of each device that the tree is to have and could not be given."""
     return tuple((device_file(path, number), path) for path, number in tree.devices.wanted.items())
+
+
+def bind_from_now_on(tree: Tree, init: int) -> None:
+    """A device that a miss asks for, while the stage of `init` is set, is bound there at once where none can be made."""
+
+    def bind(path: str, number: tuple[int, int]) -> None:
+        try:
+            add_device(init, device_file(path, number), path)
+        except OSError as error:
+            raise KernelLacksError(f"{path}: {error.strerror}", "call it as root") from None
+
+    tree.devices.bind = bind
 
 
 def present_devices(root: int) -> tuple[tuple[str, str], ...]:
