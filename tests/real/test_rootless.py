@@ -340,6 +340,33 @@ def test_devices_and_mounts(site: Site, account: Account) -> None:
     assert {entry["path"] for entry in manifest["entries"] if entry["type"] == "char"} >= {"/dev/null", "/dev/ptmx"}
 
 
+_HOSTILE = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+assert libc.ptrace(0x4206, 1, 0, 0) == -1, "it could trace the trial's init"
+for path in ("/proc/1/mem", "/proc/1/root", "/proc/1/ns/mnt", "/proc/1/environ"):
+    try:
+        os.open(path, os.O_RDONLY)
+    except PermissionError:
+        continue
+    raise SystemExit(path)
+assert libc.mount(b"t", b"/tmp", b"tmpfs", 0, None) == -1
+assert libc.unshare(0x20000) == -1
+"""
+
+
+def test_the_init_is_out_of_reach(site: Site, account: Account) -> None:
+    """It is of the same user as the target, and must not be its way out of being watched."""
+    account.learn(account.home / "jail", "--mount", "proc", PYTHON, "-c", _HOSTILE)
+
+
+def test_a_jail_that_root_built(site: Site, account: Account) -> None:
+    account.learn(account.home / "jail", "/bin/sh", "-c", "echo >/dev/null")
+    root_build(site, account.home / "jail")
+    done = account.tracejail("verify", f"{account.home}/jail.json", "-j", str(site.jail))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_it_leaves_nothing(site: Site, account: Account) -> None:
     """Killed or not: no process of the user, no mount, no litter."""
     account.learn(account.home / "jail", "/bin/true")

@@ -179,7 +179,7 @@ def _reap(channel: socket.socket, able: Powers) -> None:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)  # the kernel keeps what has no handler from a first process
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    if able.whole:
+    if able.everybody:
         capabilities.limit(set())
         capabilities.hide()
     else:
@@ -286,7 +286,7 @@ def _target(launch: Launch, init: int, able: Powers, ours: socket.socket, theirs
         if init or launch.uid:
             user = able.user(launch.uid)
             os.setresuid(user, user, user)
-        if not able.whole:
+        if not able.everybody:
             capabilities.show()  # the learner is to read the path of the exec that follows
         os.execve(launch.program, arguments, environment)
     except OSError as error:
