@@ -17,6 +17,7 @@ from tracejail.contents import with_digests
 from tracejail.errors import InputOutputError, KernelLacksError, SourceChangedError, UsageError
 from tracejail.guess import Calls, Guess, check_includes, guess
 from tracejail.guessed import completed, first_guess, lost_arguments
+from tracejail.kernel import capabilities
 from tracejail.kernel.processes import thread_group
 from tracejail.kernel.ptrace import let_go_after
 from tracejail.kernel.running import (
@@ -43,7 +44,7 @@ from tracejail.trace.bystander import BLOCKED, Ears, NotWatched, Over, watch
 from tracejail.trace.decode import link_of
 from tracejail.trace.table import EVENTS, REROOTS, ROWS
 from tracejail.trial.outcome import Outcome
-from tracejail.trial.target import check_privileges, resolve_on_host, rules_of, scratch_tree
+from tracejail.trial.target import resolve_on_host, rules_of, scratch_tree
 
 _TRIES = 5         # to write down what was seen, while files come and go
 _CHANGES = 20      # of files while the jail is built, before it is given up
@@ -74,7 +75,8 @@ def attach(process: int, root: str, options: TrialOptions, show: Show) -> LearnR
     Raises UsageError, KernelLacksError, InputOutputError.
     """
     began = time.monotonic()
-    check_privileges()
+    if capabilities.SYS_ADMIN not in capabilities.effective():
+        raise KernelLacksError("to watch another's process takes root", "call it with sudo")
     daemon = _look_at(process, root)
     jail = os.path.abspath(options.jail or os.path.basename(daemon.program) + ".jail")
     manifest_path = os.path.abspath(options.manifest or jail + ".json")

@@ -12,7 +12,6 @@ from tracejail.jail.tree import open_tree
 from tracejail.model import Manifest
 from tracejail.replaceable import check_replaceable
 from tracejail.resolve.host import open_host_root
-from tracejail.trial.target import check_privileges
 
 
 def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool, known_by: str = "") -> None:
@@ -22,7 +21,6 @@ def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: 
     Raises UsageError (it is there already), InputOutputError (no room, the host's files are not those of the
     manifest), LockedError, KernelLacksError.
     """
-    check_privileges()
     jail = os.path.abspath(jail)
     there = os.path.lexists(jail)
     if there and (os.path.islink(jail) or not os.path.isdir(jail)):

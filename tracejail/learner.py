@@ -21,13 +21,14 @@ from tracejail.trial.ledger import Ledger
 from tracejail.trial.members import signal_of
 from tracejail.trial.outcome import Outcome
 from tracejail.trial.phases import Drive
+from tracejail.trial.rootless import gain_powers
 from tracejail.trial.run import run
 from tracejail.trial.supply import REMOVED
 from tracejail.trial.target import (
     MOUNT_TYPES,
     User,
     caller_environment,
-    check_privileges,
+    devices_of,
     find_identity,
     find_program,
     new_supply,
@@ -126,10 +127,12 @@ def learner(options: TrialOptions, show: Show, engine: Engine) -> Learner:
         sockets.check(address)
     if not options.argv:
         raise UsageError("no program is named", "tracejail learn PROGRAM [ARGUMENT...]")
-    check_privileges()
     host = open_host_root(options.host_root)
     program = find_program(host, options.argv[0])
-    return Learner(options, host, program, find_identity(host, options.user), show, _standard_input(options.stdin), engine)
+    user = find_identity(host, options.user)
+    stdin = _standard_input(options.stdin)
+    gain_powers(user.uid, user.gid, options.network == "private", show.say)
+    return Learner(options, host, program, user, show, stdin, engine)
 
 
 def _standard_input(source: str) -> int:
@@ -152,7 +155,7 @@ def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers,
     engine = work.engine_for(answers.manner)
     answers.misses_only = engine.session is not None
     launch = work.launch(terminal, answers.manner)
-    stage = work.stage(root, mounts)
+    stage = replace(work.stage(root, mounts), devices=devices_of(answers.supply.tree))
     outcome = run(stage, launch, lambda step: work.step(launch, step), work.drive(what), engine, answers, work.show)
     for address in answers.unreachable if stage.private_network else ():
         work.unreachable[address] = None
@@ -176,7 +179,7 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
     """
     mounts = frozenset(name for name, row in MOUNT_TYPES.items() if row in {(m.type, m.path) for m in manifest.mounts})
     with scratch_tree() as tree:
-        copy_tree(lower, tree)
+        copy_tree(lower, tree, {entry.path: entry for entry in manifest.entries})
         if bring:
             put_bells(work.host, manifest.entries, tree)
         supply = new_supply(work.host, tree, rules_of(work.options, mounts))
@@ -187,4 +190,10 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
         work.notes.update(outcome.notes)
         if bring:
             answers.bring_pending()
-        return Proof(outcome, supply.ledger, written(lower, tree.fd))
+        places = written(lower, tree.fd)
+        if not tree.powers.whole:  # the owners that are seen there are not those that are meant
+            places = tuple(
+                replace(place, uid=known.uid, gid=known.gid) if (known := supply.supplied.get(place.path)) else place
+                for place in places
+            )
+        return Proof(outcome, supply.ledger, places)

@@ -11,6 +11,7 @@ from tracejail.model import LearnResult, Manifest, PathNote, TrialOptions
 from tracejail.resolve.policy import harmless
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome, ended_words, exit_status
+from tracejail.trial.supply import CLOSED
 
 _TAIL = 20  # lines
 
@@ -23,6 +24,9 @@ def why_not(
     reason = outcome.failure or f"it {ended_words(outcome)}"
     if denied:
         paths = sorted(denied)
+        closed = [path for path in paths if denied[path].reason == CLOSED]
+        if closed:
+            return f"{reason}; {closed[0]}: {CLOSED}", "learn it as root, who may"
         return f"{reason}; the policy denied {paths[0]} ({denied[paths[0]].reason})", f"--allow {paths[0]} lets it in"
     if unreachable:
         return reason, f"it could not reach {next(iter(unreachable))} from its private network: --net host"

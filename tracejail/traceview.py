@@ -21,8 +21,16 @@ from tracejail.trace.miss_program import FAILURES
 from tracejail.trace.tracer import trace as run_traced
 from tracejail.trace.truss import line
 from tracejail.trial.outcome import exit_status
+from tracejail.trial.rootless import gain_powers
 from tracejail.trial.run import BLOCKED
-from tracejail.trial.target import MOUNT_TYPES, caller_environment, check_privileges, find_identity, find_program, overlay_tree
+from tracejail.trial.target import (
+    MOUNT_TYPES,
+    caller_environment,
+    find_identity,
+    find_program,
+    overlay_tree,
+    present_devices,
+)
 
 
 class Shown(Enum):
@@ -38,7 +46,6 @@ def trace(options: TrialOptions, jail: str, shown: Shown, show: Show, emit: Call
 
     In a jail it runs over the jail's tree, which is not changed. Raises TracejailError, Interrupted.
     """
-    check_privileges()
     host = open_host_root(options.host_root)
     user = find_identity(host, options.user)
     if jail and not os.path.isdir(jail):
@@ -53,11 +60,12 @@ def trace(options: TrialOptions, jail: str, shown: Shown, show: Show, emit: Call
         engine = stack.enter_context(chosen(name, show, FAILURES if shown is Shown.MISSES else ()))
         stage_of_jail = None
         if jail:
+            gain_powers(user.uid, user.gid, options.network == "private", show.say)
             lower = os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, lower)
             root = stack.enter_context(overlay_tree(lower))
             mounts = tuple(MOUNT_TYPES[name] for name in options.mounts)
-            stage_of_jail = Stage(root, options.network == "private", mounts)
+            stage_of_jail = Stage(root, options.network == "private", mounts, present_devices(root))
         launch = Launch(
             argv=(program, *options.argv[1:]),
             program=program,

@@ -8,7 +8,9 @@ from collections import Counter
 
 from tabulate import tabulate
 
+from tracejail.kernel.identities import powers
 from tracejail.model import EntryType, LearnResult, Manifest, PathNote, Use
+from tracejail.trial.supply import CLOSED
 
 from .escape import escape, escape_text
 
@@ -26,6 +28,8 @@ def human(size: int) -> str:
 
 def start_command(manifest: Manifest) -> list[str]:
     """The shell lines that start the jailed program."""
+    if not powers().whole:
+        return _start_without_root(manifest)
     jail = shlex.quote(manifest.jail)
     lines = []
     for mount in manifest.mounts:
@@ -42,6 +46,26 @@ def start_command(manifest: Manifest) -> list[str]:
         # chroot(1) starts in /: only a shell line of the host can say where else.
         lines.append(f"# it was learned with {escape(command.directory)} as its working directory")
     lines.append(f"chroot {user}{jail} {words}")
+    return lines
+
+
+def _start_without_root(manifest: Manifest) -> list[str]:
+    """The same by a user: in a user namespace, the devices bound on the files that stand for them."""
+    jail, command = shlex.quote(manifest.jail), manifest.command
+    devices = " ".join(shlex.quote(entry.path) for entry in manifest.entries if entry.device and entry.path != "/dev/ptmx")
+    steps = [f'for device in {devices}; do mount --bind "$device" {jail}"$device"; done'] if devices else []
+    for mount in manifest.mounts:
+        steps.append(f"mount -t {mount.type} {mount.type} {jail}{shlex.quote(mount.path)}")
+        if mount.type == "devpts":
+            steps.append(f"mount --bind {jail}/dev/pts/ptmx {jail}/dev/ptmx")
+    words = shlex.join(command.argv)
+    enter = f"chroot {jail} {words}"
+    if command.uid:
+        enter = f"unshare --map-user={command.uid} --map-group={command.gid} --root={jail} {words}"
+    script = "; ".join(["set -e", *steps, f"exec {enter}"])
+    lines = [f"unshare --map-root-user --mount --pid --fork --kill-child sh -c {shlex.quote(script)}"]
+    if command.directory != "/":
+        lines.insert(0, f"# it was learned with {escape(command.directory)} as its working directory")
     return lines
 
 
@@ -119,7 +143,10 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
     if result.exercise_output:
         lines += ["the exercise said:", *_indent(escape_text(result.exercise_output).splitlines())]
     lines += _notes("still missing:", result.missing, True)
-    lines += _notes("DENIED by the policy (--allow PATH lets it in):", manifest.denied, True)
+    closed = tuple(note for note in manifest.denied if note.reason == CLOSED)
+    denied = tuple(note for note in manifest.denied if note.reason != CLOSED)
+    lines += _notes("DENIED by the policy (--allow PATH lets it in):", denied, True)
+    lines += _notes("DENIED by the host, as this user may not read it (root may):", closed, False)
     lines += _notes("sockets of other programs, to be bound into the jail:", manifest.sockets, False)
     if learned:
         lines += _written(manifest)
@@ -138,6 +165,9 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
         )
     if learned and os.path.isdir(manifest.jail):
         lines += [f"jail:     {escape(manifest.jail)}", f"manifest: {escape(result.manifest_path)}"]
+    if learned and not powers().whole:
+        lines.append("made without root: its devices are empty files, and all in it is its maker's;")
+        lines.append(f"  as root: tracejail build {escape(result.manifest_path)} -j DIR makes the true one")
     if learned and result.clean:
         lines += ["start it with:", *_indent(start_command(manifest))]
     return "\n".join(lines)

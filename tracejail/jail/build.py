@@ -48,7 +48,8 @@ def _make(tree: Tree, entry: Entry, contents: Contents, times: Times) -> None:
     try:
         match entry.type:
             case EntryType.DIRECTORY:
-                make_directory(tree, entry.path, attributes)
+                # Whoever is not root must be let in until all is there; the true mode comes at the end.
+                make_directory(tree, entry.path, replace(attributes, mode=attributes.mode | 0o700))
             case EntryType.SYMLINK:
                 make_symlink(tree, entry.path, entry.target, replace(attributes, mtime_ns=times(entry)))
             case EntryType.FILE if entry.hard_link:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from tracejail.errors import InputOutputError
 from tracejail.kernel.paths import O_PATH_NOFOLLOW
-from tracejail.model import EntryType
+from tracejail.model import Entry, EntryType
 
 from .tree import Attributes, Tree, make_directory, make_file, make_hard_link, make_node, make_symlink, set_directory
 
@@ -28,9 +29,12 @@ class TreeSize:
     objects: int
 
 
-def copy_tree(source: int, target: Tree) -> None:
+def copy_tree(source: int, target: Tree, known: Mapping[str, Entry]) -> None:
     """Copy all beneath the directory descriptor `source`, with owners, modes, times, holes and hard links; another
-    mount in it is left out. Raises InputOutputError."""
+    mount in it is left out. Where the target can't be given all of that, a jail that was made by such a one may lack it as
+    well: then the `known` entries, by their paths, say what is meant. Raises InputOutputError."""
+    if target.powers.whole:
+        known = {}
     device = os.fstat(source).st_dev
     first_names: dict[int, str] = {}
     directories = [("/", os.fstat(source))]
@@ -48,13 +52,13 @@ def copy_tree(source: int, target: Tree) -> None:
             try:
                 status = os.fstat(fd)
                 if status.st_dev == device:
-                    _copy_one(fd, status, child, target, first_names)
+                    _copy_one(fd, status, child, target, first_names, known.get(child))
                     if stat.S_ISDIR(status.st_mode):
                         directories.append((child, status))
             finally:
                 os.close(fd)
     for path, status in reversed(directories):
-        set_directory(target, path, _attributes(status))
+        set_directory(target, path, _meant(_attributes(status), known.get(path)))
 
 
 def size_of(source: int) -> TreeSize:
@@ -89,13 +93,23 @@ def _attributes(status: os.stat_result) -> Attributes:
     return Attributes(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
 
 
-def _copy_one(fd: int, status: os.stat_result, path: str, target: Tree, first_names: dict[int, str]) -> None:
-    attributes = _attributes(status)
+def _meant(found: Attributes, entry: Entry | None) -> Attributes:
+    if entry is None:
+        return found
+    return Attributes(entry.mode, entry.uid, entry.gid, found.mtime_ns, entry.xattrs or found.xattrs)
+
+
+def _copy_one(
+    fd: int, status: os.stat_result, path: str, target: Tree, first_names: dict[int, str], entry: Entry | None
+) -> None:
+    attributes = _meant(_attributes(status), entry)
     kind = stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFDIR:
-        make_directory(target, path, attributes)
+        make_directory(target, path, replace(attributes, mode=attributes.mode | 0o700))
     elif kind == stat.S_IFLNK:
         make_symlink(target, path, os.readlink("", dir_fd=fd), attributes)
+    elif entry is not None and entry.device is not None:
+        make_node(target, path, entry.type, entry.device, attributes)
     elif kind != stat.S_IFREG:
         number = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind in (stat.S_IFCHR, stat.S_IFBLK) else None
         make_node(target, path, _NODES[kind], number, attributes)
@@ -104,10 +118,12 @@ def _copy_one(fd: int, status: os.stat_result, path: str, target: Tree, first_na
     else:
         first_names[status.st_ino] = path
         where = f"/proc/self/fd/{fd}"
-        kept = tuple((name, os.getxattr(where, name).hex()) for name in os.listxattr(where))
-        source = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            attributes = Attributes(attributes.mode, attributes.uid, attributes.gid, attributes.mtime_ns, kept)
-            make_file(target, path, source, attributes, digest=False)
+            kept = tuple((name, os.getxattr(where, name).hex()) for name in os.listxattr(where))
+            source = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError:
+            raise InputOutputError(f"{path}: Permission denied in the jail", "call it as the user who built the jail") from None
+        try:
+            make_file(target, path, source, replace(attributes, xattrs=attributes.xattrs or kept), digest=False)
         finally:
             os.close(source)

@@ -6,15 +6,16 @@ All that needs the host's files (names, modules, codecs) is done before: in the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracejail.errors import KernelLacksError
 from tracejail.kernel import capabilities, mounts, namespaces, seccomp
+from tracejail.kernel.identities import Powers, powers
 from tracejail.kernel.syscalls import libc
 
 # What container runtimes give, without mknod: it would open any disk of the host, as no device cgroup guards it here.
@@ -25,6 +26,7 @@ CAPABILITIES = frozenset(capabilities.NAMES.index(name) for name in _KEPT.split(
 # Parts of /proc that change the kernel for all: read-only in a trial.
 _PROC_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 _READ_ONLY = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+_PTMX = "/dev/ptmx"   # belongs to the devpts beside it, so that the host's would not do
 _PR_SET_PDEATHSIG = 1
 _HIGH = 64   # descriptors that no target is to see are moved above those that it is given
 
@@ -37,6 +39,7 @@ class Stage:
     root: int
     private_network: bool = True
     mounts: tuple[tuple[str, str], ...] = ()   # (file system type, path in the tree)
+    devices: tuple[tuple[str, str], ...] = ()  # (device file outside, path in the tree), bound where none can be made
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,9 @@ def set_stage(stage: Stage) -> int:
     that is in them along. Raises KernelLacksError naming what is missing."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        with _children_in(None):
-            init = os.fork()
-            if init == 0:
-                _init(stage, ours, theirs)
+        init = namespaces.fork_into(None)
+        if init == 0:
+            _init(stage, ours, theirs)
     except OSError as error:
         raise KernelLacksError(
             f"a new pid namespace: {os.strerror(error.errno or 0)}", "run as root (sudo), outside a tight container"
@@ -104,10 +106,10 @@ def start(launch: Launch, init: int = 0) -> Started:
     """Fork a target, on the stage whose first process is `init`; 0 leaves it on the host's own files, processes and
     network, as a tracer of host programs wants it. It dies with the caller. Raises KernelLacksError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with _children_in(init) if init else contextlib.nullcontext():
-        target = os.fork()
-        if target == 0:
-            _target(launch, init, ours, theirs)
+    able = powers()
+    target = namespaces.fork_into(init) if init else os.fork()
+    if target == 0:
+        _target(launch, init, able, ours, theirs)
     theirs.close()
     told = ours.recv(4096)
     if told != b"ready":
@@ -119,21 +121,22 @@ def start(launch: Launch, init: int = 0) -> Started:
     return Started(target, ours)
 
 
-@contextlib.contextmanager
-def _children_in(init: int | None) -> Iterator[None]:
-    """Children of this process are born in the pid namespace of `init`, or in a new one, for the while of the block."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+def add_device(init: int, device: str, path: str) -> None:
+    """Bind a device file of the outside on a path of a stage that is set already. Raises OSError."""
+    mount = mounts.clone(device)
     try:
-        if init is None:
-            namespaces.unshare(namespaces.NEWPID)
-        else:
-            namespaces.enter(init, "pid")
-        try:
-            yield
-        finally:
-            libc.setns(own, namespaces.NEWPID)
+        child = os.fork()
+        if child == 0:
+            try:
+                namespaces.enter(init, "mnt")
+                mounts.attach(mount, path)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        if os.waitpid(child, 0)[1] != 0:
+            raise OSError(errno.EPERM, f"{device} could not be bound on {path}")
     finally:
-        os.close(own)
+        os.close(mount)
 
 
 def _init(stage: Stage, ours: socket.socket, theirs: socket.socket) -> None:
@@ -141,8 +144,9 @@ def _init(stage: Stage, ours: socket.socket, theirs: socket.socket) -> None:
     try:
         ours.close()
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        able = powers()
         _enter_root(stage)
-        _reap(theirs)
+        _reap(theirs, able)
     except BaseException as error:  # whatever it is, it must be told
         with contextlib.suppress(OSError):
             words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -157,21 +161,31 @@ def _enter_root(stage: Stage) -> None:
     if stage.private_network:
         namespaces.raise_loopback()
     mounts.make_private()
+    # A user namespace may have a proc of its own only while it sees a whole one: they are made before the root is left.
+    made = [(_new(file_system), path) for file_system, path in stage.mounts]
+    bound = [(mounts.clone(device), path) for device, path in stage.devices if path != _PTMX]
     # Any directory will do: the mount moves from here to the root at once.
     mounts.attach(stage.root, "/proc")
     mounts.enter_root(stage.root)
+    for descriptor, path in (*made, *bound):
+        mounts.attach(descriptor, path)
     for file_system, path in stage.mounts:
-        _mount(file_system, path)
+        _finish(file_system, path, any(path == _PTMX for _, path in stage.devices))
 
 
-def _reap(channel: socket.socket) -> None:
+def _reap(channel: socket.socket, able: Powers) -> None:
     """Wait for orphans, and have nothing that a target could use."""
     for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)  # the kernel keeps what has no handler from a first process
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    capabilities.limit(set())
-    capabilities.hide()
+    if able.everybody:
+        capabilities.limit(set())
+        capabilities.hide()
+    else:
+        # What hides it from targets would hide it from the learner, which has no power over memory that is older than the
+        # namespace. A capability that no target has keeps them away as well: ptrace(2), "Ptrace access mode checking".
+        capabilities.limit({capabilities.SYS_PTRACE})
     channel.send(b"ready")
     os.closerange(0, 1 << 16)
     while True:
@@ -181,20 +195,28 @@ def _reap(channel: socket.socket) -> None:
         signal.sigwait({signal.SIGCHLD})
 
 
-def _mount(file_system: str, path: str) -> None:
+def _new(file_system: str) -> int:
+    """A mount of this type, attached nowhere."""
     if file_system == "proc":
-        mounts.mount("proc", path, "proc", _READ_ONLY)
+        return mounts.prepare("proc", {}, _READ_ONLY)
+    if file_system == "sysfs":
+        try:
+            return mounts.prepare("sysfs", {}, _READ_ONLY | mounts.MS_RDONLY)
+        except PermissionError:  # in a user namespace with the host's network: sysfs shows a network
+            return mounts.clone("/sys", recursive=True)
+    if file_system == "devpts":
+        return mounts.prepare("devpts", {"ptmxmode": "0666", "mode": "0620"}, mounts.MS_NOSUID | mounts.MS_NOEXEC)
+    raise OSError(f"no rule to mount {file_system}")
+
+
+def _finish(file_system: str, path: str, bind_ptmx: bool) -> None:
+    if file_system == "proc":
         for part in _PROC_READ_ONLY:
             with contextlib.suppress(OSError):  # not all kernels have them all
                 mounts.mount(part, part, "", mounts.MS_BIND)
                 mounts.mount("", part, "", mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY | _READ_ONLY)
-    elif file_system == "sysfs":
-        mounts.mount("sysfs", path, "sysfs", _READ_ONLY | mounts.MS_RDONLY)
-    elif file_system == "devpts":
-        options = "newinstance,ptmxmode=0666,mode=0620"
-        mounts.mount("devpts", path, "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, options)
-    else:
-        raise OSError(f"no rule to mount {file_system}")
+    elif file_system == "devpts" and bind_ptmx:
+        mounts.mount(f"{path}/ptmx", _PTMX, "", mounts.MS_BIND)
 
 
 def _enter_stage(init: int) -> None:
@@ -202,7 +224,9 @@ def _enter_stage(init: int) -> None:
     # O_PATH: a real open of a directory that the starter itself watches would wait for it for ever.
     root = os.open(f"/proc/{init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in ("net", "ipc", "uts", "mnt"):
-        namespaces.enter(init, name)
+        # Into the host's network, where the trial has no other, nobody may enter who left the first user namespace.
+        if name != "net" or not namespaces.is_in(init, name):
+            namespaces.enter(init, name)
     os.fchdir(root)
     os.chroot(".")
     os.close(root)
@@ -218,7 +242,7 @@ def _hand_over(launch: Launch, environment: dict[bytes, bytes]) -> None:
         environment[b"LISTEN_FDS"] = b"%d" % len(kept)
 
 
-def _target(launch: Launch, init: int, ours: socket.socket, theirs: socket.socket) -> None:
+def _target(launch: Launch, init: int, able: Powers, ours: socket.socket, theirs: socket.socket) -> None:
     """Become the target. Never returns; what fails is told through the channel, which the exec closes."""
     channel = socket.socket(fileno=fcntl.fcntl(theirs.detach(), fcntl.F_DUPFD_CLOEXEC, _HIGH))
     try:
@@ -253,11 +277,17 @@ def _target(launch: Launch, init: int, ours: socket.socket, theirs: socket.socke
         if launch.filter:
             seccomp.install(launch.filter, privileged)
         if init or launch.uid:
-            os.setgroups(launch.groups)
-            os.setresgid(launch.gid, launch.gid, launch.gid)
+            if able.set_groups:
+                os.setgroups([group for group in launch.groups if able.group(group) >= 0])
+            group = able.group(launch.gid)
+            os.setresgid(group, group, group)
         if init:  # the sets are cut while there still is the capability to do so
             capabilities.limit(set(CAPABILITIES))
-        os.setresuid(launch.uid, launch.uid, launch.uid)
+        if init or launch.uid:
+            user = able.user(launch.uid)
+            os.setresuid(user, user, user)
+        if not able.everybody:
+            capabilities.show()  # the learner is to read the path of the exec that follows
         os.execve(launch.program, arguments, environment)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -12,10 +12,11 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from tracejail.errors import InputOutputError
+from tracejail.kernel.identities import WHOLE, Powers, powers
 from tracejail.kernel.paths import (
     BENEATH,
     IN_ROOT,
@@ -55,19 +56,50 @@ class Seen:
     modified_ns: int
 
 
+@dataclass(slots=True)
+class Devices:
+    """Of a trial tree by whoever can't make any: the paths where devices are wanted, and their numbers. There is an empty
+    file at each. `bind` hears of a new one, once there are processes in the tree."""
+
+    wanted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    bind: Callable[[str, tuple[int, int]], None] = lambda path, number: None
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A jail tree by its root: a descriptor, its device number, and a name for messages."""
+    """A jail tree by its root: a descriptor, its device number, and a name for messages.
+
+    What whoever makes it has not the power to give to it, it does not get: the owners are then its maker's, the devices
+    empty files. The manifest knows the true ones.
+    """
 
     fd: int
     device: int
     name: str
     in_memory: bool = False
+    powers: Powers = WHOLE
+    devices: Devices = field(default_factory=Devices)
 
 
 def open_tree(fd: int, name: str, in_memory: bool = False) -> Tree:
     """A tree from a descriptor of its root directory; the descriptor stays the caller's."""
-    return Tree(fd, os.fstat(fd).st_dev, name, in_memory)
+    able = powers()
+    if not in_memory and not able.everybody:
+        # On a disk no owner is given that its user could not remove again.
+        able = Powers(False)
+    return Tree(fd, os.fstat(fd).st_dev, name, in_memory, able)
+
+
+def _possible(tree: Tree, attributes: Attributes) -> Attributes:
+    able = tree.powers
+    if able.whole:
+        return attributes
+    owned = replace(attributes, uid=able.user(attributes.uid), gid=able.group(attributes.gid))
+    if tree.in_memory or able.everybody:
+        return owned
+    # A program that gives its starter the powers of whoever learned it is not what the manifest means.
+    kept = tuple(pair for pair in attributes.xattrs if not pair[0].startswith("security."))
+    return replace(owned, mode=attributes.mode & 0o1777, xattrs=kept)
 
 
 def look(tree: Tree, path: str, target: bool = True) -> Seen | None:
@@ -150,7 +182,7 @@ def make_directory(tree: Tree, path: str, attributes: Attributes) -> None:
         os.mkdir(name, 0o700, dir_fd=parent)
         fd = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
         try:
-            _give(fd, attributes)
+            _give(fd, _possible(tree, attributes))
         finally:
             os.close(fd)
 
@@ -160,7 +192,7 @@ def set_directory(tree: Tree, path: str, attributes: Attributes) -> None:
     with _errors(tree, path):
         fd = openat2(tree.fd, path.lstrip("/") or ".", os.O_PATH | os.O_DIRECTORY, 0, _STRAIGHT | NO_XDEV)
         try:
-            _give(f"/proc/self/fd/{fd}", attributes)
+            _give(f"/proc/self/fd/{fd}", _possible(tree, attributes))
         finally:
             os.close(fd)
 
@@ -169,6 +201,7 @@ def make_symlink(tree: Tree, path: str, target: str, attributes: Attributes) -> 
     """symlink(2), with its owner. Raises FileExistsError, InputOutputError."""
     with _parent(tree, path) as (parent, name):
         os.symlink(target, name, dir_fd=parent)
+        attributes = _possible(tree, attributes)
         os.chown(name, attributes.uid, attributes.gid, dir_fd=parent, follow_symlinks=False)
         if attributes.mtime_ns is not None:
             times = (attributes.mtime_ns, attributes.mtime_ns)
@@ -179,6 +212,13 @@ def make_node(tree: Tree, path: str, kind: EntryType, device: tuple[int, int] | 
     """mknod(2): a device, FIFO or dead socket; never copied from anywhere. Raises FileExistsError, InputOutputError."""
     format_bits = next(bits for bits, known in TYPES.items() if known is kind)
     number = os.makedev(*device) if device else 0
+    if device and not tree.powers.whole:
+        # Nobody can read it: who takes the empty file for the device is to find out, not to draw random numbers from it.
+        make_file(tree, path, b"", replace(attributes, mode=0 if not tree.in_memory else attributes.mode), digest=False)
+        tree.devices.wanted[path] = device
+        tree.devices.bind(path, device)
+        return
+    attributes = _possible(tree, attributes)
     with _parent(tree, path) as (parent, name):
         os.mknod(name, format_bits | 0o600, number, dir_fd=parent)
         os.chown(name, attributes.uid, attributes.gid, dir_fd=parent, follow_symlinks=False)
@@ -218,7 +258,7 @@ def make_file(
         fd, temporary = _unnamed(parent)
         try:
             done = copy_content(source, fd, path, digest)
-            _give(fd, attributes)
+            _give(fd, _possible(tree, attributes))
             if temporary:
                 os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
             else:
@@ -247,7 +287,7 @@ def make_stand_in(tree: Tree, path: str, size: int, attributes: Attributes) -> i
         fd = os.open(name, flags, 0o600, dir_fd=parent)
         try:
             os.ftruncate(fd, size)
-            _give(fd, attributes)
+            _give(fd, _possible(tree, attributes))
             return os.fstat(fd).st_ino
         finally:
             os.close(fd)

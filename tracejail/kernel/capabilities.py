@@ -9,7 +9,8 @@ from .syscalls import libc, syscall
 
 _CAPGET, _CAPSET = 125, 126
 _VERSION_3 = 0x20080522
-_PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 4, 24
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 4, 24, 47
+_AMBIENT_RAISE = 2
 
 # Numbers of linux/capability.h.
 _NAMES = (
@@ -21,6 +22,7 @@ _NAMES = (
 NAMES = tuple(_NAMES.split())
 
 SYS_ADMIN, SYS_PTRACE, SYS_CHROOT = NAMES.index("sys_admin"), NAMES.index("sys_ptrace"), NAMES.index("sys_chroot")
+MKNOD, CHOWN = NAMES.index("mknod"), NAMES.index("chown")
 
 
 def effective() -> set[int]:
@@ -43,6 +45,21 @@ def limit(keep: set[int]) -> None:
     low, high = word & 0xFFFFFFFF, word >> 32
     # Inheritable stays empty: it matters to files with capabilities only.
     syscall(_CAPSET, struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", low, low, 0, high, high, 0))
+
+
+def pass_on(number: int) -> None:
+    """Programs that this process executes have a capability of its own too, whatever user they run as (ambient set)."""
+    word = sum(1 << each for each in effective())
+    low, high = word & 0xFFFFFFFF, word >> 32
+    kept = 1 << number
+    data = struct.pack("=6I", low, low, kept & 0xFFFFFFFF, high, high, kept >> 32)
+    syscall(_CAPSET, struct.pack("=Ii", _VERSION_3, 0), data)
+    libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
+
+
+def show() -> None:
+    """Take `hide` back, or what a change of the user has done in its place (prctl(2), PR_SET_DUMPABLE)."""
+    libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def hide() -> None:

@@ -10,14 +10,39 @@ from collections.abc import Iterator
 
 from .syscalls import libc, syscall
 
-_FSOPEN, _FSCONFIG, _FSMOUNT, _MOVE_MOUNT, _PIVOT_ROOT = 430, 431, 432, 429, 155
+_FSOPEN, _FSCONFIG, _FSMOUNT, _MOVE_MOUNT, _OPEN_TREE, _PIVOT_ROOT = 430, 431, 432, 429, 428, 155
 _SET_STRING, _CREATE = 1, 6
 _CLOEXEC = 1
 _MOVE_EMPTY_PATH = 0x4
+_TREE_CLONE, _TREE_CLOEXEC, _RECURSIVE = 0x1, os.O_CLOEXEC, 0x8000
 _MNT_DETACH = 2
 _NO_MOUNT_POINT = "the root directory here is no mount point, as in a chroot: mount --bind it onto itself before the chroot"
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
+
+
+def prepare(file_system: str, options: dict[str, str], flags: int = 0) -> int:
+    """A new mount that is attached nowhere, as an O_PATH descriptor of its root. `flags` are MS_RDONLY, MS_NOSUID, MS_NODEV
+    and MS_NOEXEC, whose values MOUNT_ATTR_* share. Raises OSError naming the file system."""
+    try:
+        context = syscall(_FSOPEN, file_system.encode(), _CLOEXEC)
+        try:
+            for key, value in options.items():
+                syscall(_FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+            syscall(_FSCONFIG, context, _CREATE, None, None, 0)
+            return syscall(_FSMOUNT, context, _CLOEXEC, flags)
+        finally:
+            os.close(context)
+    except OSError as error:
+        raise OSError(error.errno, f"mount of {file_system}: {os.strerror(error.errno or 0)}") from None
+
+
+def clone(path: str, recursive: bool = False) -> int:
+    """What is at `path` as a mount of its own that is attached nowhere yet (open_tree(2)), for `attach`. Raises OSError."""
+    try:
+        return syscall(_OPEN_TREE, -100, os.fsencode(path), _TREE_CLONE | _TREE_CLOEXEC | (_RECURSIVE if recursive else 0))
+    except OSError as error:
+        raise OSError(error.errno, f"a bind mount of {path}: {os.strerror(error.errno or 0)}") from None
 
 
 @contextlib.contextmanager
@@ -26,17 +51,7 @@ def new_mount(file_system: str, options: dict[str, str]) -> Iterator[int]:
 
     It is gone when the block is left and its last mount namespace is. Raises OSError naming the file system.
     """
-    try:
-        context = syscall(_FSOPEN, file_system.encode(), _CLOEXEC)
-        try:
-            for key, value in options.items():
-                syscall(_FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
-            syscall(_FSCONFIG, context, _CREATE, None, None, 0)
-            detached = syscall(_FSMOUNT, context, _CLOEXEC, 0)
-        finally:
-            os.close(context)
-    except OSError as error:
-        raise OSError(error.errno, f"mount of {file_system}: {os.strerror(error.errno or 0)}") from None
+    detached = prepare(file_system, options)
     try:
         # fsmount(2) gives an O_PATH descriptor; getdents and O_TMPFILE want a real one of the same mount. The first
         # one stays open: closing it before the mount is attached dissolves the mount.
@@ -51,7 +66,10 @@ def new_mount(file_system: str, options: dict[str, str]) -> Iterator[int]:
 
 def attach(mount: int, path: str) -> None:
     """Put a detached mount (a descriptor of its root) at `path` of the calling process's mount namespace."""
-    syscall(_MOVE_MOUNT, mount, b"", -100, os.fsencode(path), _MOVE_EMPTY_PATH)
+    try:
+        syscall(_MOVE_MOUNT, mount, b"", -100, os.fsencode(path), _MOVE_EMPTY_PATH)
+    except OSError as error:
+        raise OSError(error.errno, f"mount on {path}: {os.strerror(error.errno or 0)}") from None
 
 
 def mount(source: str, target: str, file_system: str, flags: int, data: str = "") -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
+import signal
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from collections.abc import Iterator
 from .syscalls import libc, syscall
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-_UNSHARE = 272
+_UNSHARE, _CLONE = 272, 56
+_CLONE_PARENT = 0x8000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
@@ -30,6 +33,81 @@ def enter(process: int, name: str) -> None:
             raise OSError(ctypes.get_errno(), f"setns into the {name} namespace: {os.strerror(ctypes.get_errno())}")
     finally:
         os.close(descriptor)
+
+
+def is_in(process: int, name: str) -> bool:
+    """Whether the calling process is in the namespace of `process` of this name already."""
+    return os.readlink(f"/proc/{process}/ns/{name}") == os.readlink(f"/proc/self/ns/{name}")
+
+
+def fork_into(process: int | None) -> int:
+    """fork(2), where the child is born in the pid namespace of `process`, or (None) as the first process of a new one. Raises
+    OSError."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Whoever came into a user namespace has no power over the pid namespace that it is in, and could not return to it.
+        if libc.setns(own, NEWPID) < 0:
+            return _fork_by_another(process)
+        _lead_children_into(process)
+        child = -1
+        try:
+            child = os.fork()
+        finally:
+            if child:
+                libc.setns(own, NEWPID)
+        return child
+    finally:
+        os.close(own)
+
+
+def _lead_children_into(process: int | None) -> None:
+    if process is None:
+        unshare(NEWPID)
+    else:
+        enter(process, "pid")
+
+
+def _fork_by_another(process: int | None) -> int:
+    """The same through a child that goes there and makes its sibling there: one whose parent is this process, and not it."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    between = os.fork()
+    if between == 0:
+        try:
+            _lead_children_into(process)
+            number = _fork_sibling()
+        except OSError as error:
+            number = -(error.errno or errno.EIO)
+        if number == 0:
+            os.close(ours)
+            os.close(theirs)
+            return 0
+        os.write(theirs, b"%d" % number)
+        os._exit(0)
+    os.close(theirs)
+    try:
+        number = int(os.read(ours, 32) or -errno.EIO)
+    finally:
+        os.close(ours)
+        os.waitpid(between, 0)
+    if number < 0:
+        raise OSError(-number, os.strerror(-number))
+    return number
+
+
+def _fork_sibling() -> int:
+    """clone(2) with CLONE_PARENT, as fork(2) else. Under the interpreter's lock, and with what it does around a fork."""
+    call = ctypes.PyDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    around = ctypes.pythonapi
+    around.PyOS_BeforeFork()
+    made: int = call(*map(ctypes.c_long, (_CLONE, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)))
+    if made == 0:
+        around.PyOS_AfterFork_Child()
+        return 0
+    around.PyOS_AfterFork_Parent()
+    if made < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return made
 
 
 def raise_loopback() -> None:

@@ -46,7 +46,7 @@ _USER_CODE_32 = 0x23              # the code segment of 32-bit programs, asm/seg
 _registers = ctypes.create_string_buffer(27 * 8)
 _registers_address = ctypes.addressof(_registers)
 _words = struct.Struct("=18Q")    # struct user_regs_struct of x86-64, up to the code segment
-_RAX, _RIP = 80, 128              # offsets in it, in bytes
+_RAX, _NUMBER, _RIP = 80, 120, 128  # offsets in it, in bytes
 _rax_rip = struct.Struct("=Q")
 _INTERRUPTED = -errno.EINTR & 0xFFFFFFFFFFFFFFFF   # as a register has it
 
@@ -290,6 +290,16 @@ def undo_rewind(thread: int) -> None:
     words = _words.unpack_from(_registers)
     _rax_rip.pack_into(_registers, _RAX, _INTERRUPTED)
     _rax_rip.pack_into(_registers, _RIP, words[16] + 2)
+    _call(_SETREGS, thread, 0, _registers_address)
+
+
+def set_result(thread: int, result: int, instead: bool = False) -> None:
+    """At a syscall-exit-stop, give another result; `instead`, at a seccomp-stop: that result, and the call is not made
+    (seccomp(2), SECCOMP_RET_TRACE: the number -1)."""
+    _call(_GETREGS, thread, 0, _registers_address)
+    struct.pack_into("=q", _registers, _RAX, result)
+    if instead:
+        struct.pack_into("=q", _registers, _NUMBER, -1)
     _call(_SETREGS, thread, 0, _registers_address)
 
 

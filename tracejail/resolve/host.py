@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.kernel.filesystem import type_of
+from tracejail.kernel.outside import attributes_of, owner_of
 from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, O_PATH_NOFOLLOW, openat2
 from tracejail.model import TYPES, EntryType, HostPath, JailPath
 
@@ -36,6 +37,10 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _KEPT_XATTRS = ("security.capability", "system.posix_acl_access", "system.posix_acl_default")
 
 
+class ClosedError(InputOutputError):
+    """This user may not read or search it (exit 5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostRoot:
     """A host root by path and directory descriptor; remembers the type of each file system that it met."""
@@ -61,6 +66,7 @@ class HostNode:
     target: str
     device: tuple[int, int] | None
     virtual: str
+    closed: bool = False     # in a directory that this user may not search: what it is can't be known
 
 
 def open_host_root(path: str) -> HostRoot:
@@ -81,6 +87,8 @@ def _open(host: HostRoot, path: JailPath) -> int | None:
 
 
 def _failure(path: str, error: OSError) -> InputOutputError:
+    if isinstance(error, PermissionError):
+        return ClosedError(f"{path}: {os.strerror(error.errno or 0)} on the host", "call it as root, who may read it")
     return InputOutputError(f"{path}: {os.strerror(error.errno or 0)} on the host", "see whether root can read it there")
 
 
@@ -93,7 +101,10 @@ def _virtual(host: HostRoot, fd: int, status: os.stat_result) -> str:
 
 def inspect(host: HostRoot, path: JailPath) -> HostNode | None:
     """What the host has at `path`, the last name not followed; None if nothing. Raises InputOutputError."""
-    fd = _open(host, path)
+    try:
+        fd = _open(host, path)
+    except ClosedError:
+        return HostNode(path, EntryType.FILE, 0, 0, 0, 0, 0, (0, 0), 1, "", None, "", closed=True)
     if fd is None:
         return None
     try:
@@ -101,12 +112,13 @@ def inspect(host: HostRoot, path: JailPath) -> HostNode | None:
         kind = TYPES[stat.S_IFMT(status.st_mode)]
         virtual = _virtual(host, fd, status)
         is_device = kind in (EntryType.CHARACTER, EntryType.BLOCK)
+        user, group = owner_of(fd, status)
         return HostNode(
             path=path,
             type=kind,
             mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
+            uid=user,
+            gid=group,
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
             inode=(status.st_dev, status.st_ino),
@@ -137,6 +149,15 @@ def open_source(host: HostRoot, path: JailPath) -> int:
         raise _failure(path, error) from None
     finally:
         os.close(fd)
+
+
+def may_read(host: HostRoot, path: JailPath) -> bool:
+    """Whether this user may read a regular file."""
+    try:
+        os.close(open_source(host, path))
+    except ClosedError:
+        return False
+    return True
 
 
 def read_start(host: HostRoot, path: JailPath, limit: int) -> bytes:
@@ -181,10 +202,8 @@ def xattrs(host: HostRoot, path: JailPath) -> tuple[tuple[str, str], ...]:
     if fd is None:
         return ()
     try:
-        where = f"/proc/self/fd/{fd}"
-        kept = [name for name in os.listxattr(where) if name in _KEPT_XATTRS or name.startswith("user.")]
-        return tuple((name, os.getxattr(where, name).hex()) for name in sorted(kept))
-    except OSError:
-        return ()  # a file system without attributes
+        found = attributes_of(fd)
     finally:
         os.close(fd)
+    kept = sorted(name for name in found if name in _KEPT_XATTRS or name.startswith("user."))
+    return tuple((name, found[name].hex()) for name in kept)

@@ -16,6 +16,7 @@ class Answer(Enum):
 
     RETRY = "retry"  # rewind it and make it again in place: the target never sees this result
     LEAVE = "leave"
+    PRETEND = "pretend"  # it is told that the call went well
     KNOWN = "known"  # leave, also when the same call asks for the same path again
 
 
@@ -30,6 +31,7 @@ class Hooks:
     started: Callable[[int], None]              # a process was made: id
     ended: Callable[[int, int], None]           # a process ended: id, status as of wait(2)
     idle: Callable[[], float | None]            # seconds to wait at most, or None to end the loop
+    pretend: Callable[[SyscallRecord], bool] = lambda _: False   # a call of `event` that is not made, and told to be
     newcomers: list[int] = field(default_factory=list)  # seized threads that the idle hook has made, to be traced from now on
     sources: Mapping[int, Callable[[], None]] = field(default_factory=dict)  # descriptor -> what to do when it is readable
 

@@ -200,6 +200,8 @@ class _Loop:
                 ptrace.set_argument(thread_id, entry.architecture, 0, entry.words[0] & ~0x00800000)
             elif record is not None and (row.decode in EVENTS or record.syscall == "listen"):
                 self.hooks.event(record)
+                if row.decode is Decode.EVENT and self.hooks.pretend(record):
+                    ptrace.set_result(thread_id, 0, instead=True)
             elif record is not None and self.hooks.enter(record):
                 self._want_exit(thread_id, thread, row, record)
         ptrace.resume(thread_id, to_exit=self._to_exit(thread))
@@ -216,8 +218,11 @@ class _Loop:
         record, thread.pending = thread.pending, None
         if record is not None:
             finished = replace(record, result=ptrace.syscall_result(thread_id))
-            if self.hooks.finish(finished) is Answer.RETRY:
+            answer = self.hooks.finish(finished)
+            if answer is Answer.RETRY:
                 ptrace.rewind(thread_id)
+            elif answer is Answer.PRETEND:
+                ptrace.set_result(thread_id, 0)
         ptrace.resume(thread_id)
 
     def _returned(self, thread_id: int, thread: _Thread) -> None:

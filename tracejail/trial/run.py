@@ -27,16 +27,15 @@ from .members import Members
 from .outcome import Outcome, as_expected, exit_status
 from .output import MOST, contents, is_full, output_file
 from .phases import Drive, TimedOut, Waits, phases
+from .pretence import CHOWNS, SETS_GROUP, SETS_USER, ids_of, is_needed, note
 from .quiet import Quiet
 from .sockets import open_sockets
+from .target import bind_from_now_on
 from .terminal import take_terminal_back
 
 _STATUS = 0.2          # seconds between two status lines
 _ENDING = 10.0         # seconds that the end of all processes may take
 _LOOK = 0.002          # seconds between two looks while something is waited for
-_SETS_USER = ("setuid", "setreuid", "setresuid", "setfsuid")
-_SETS_GROUP = ("setgid", "setregid", "setresgid", "setfsgid")
-_CHOWNS = {"chown": 1, "lchown": 1, "fchown": 1, "fchownat": 2}
 BLOCKED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -104,11 +103,12 @@ class Run:
         adopt_orphans(True)
         try:
             self.members.init = set_stage(self.stage)
+            bind_from_now_on(self.answers.supply.tree, self.members.init)
             self.listeners.open(self.members.init, self.stage.private_network)
             self.script = phases(self)
             hooks = Hooks(
                 enter=self.enter, finish=self.finish, used=self.used, event=self.event, started=self.born,
-                ended=self.ended, idle=self.idle, newcomers=self.newcomers,
+                ended=self.ended, idle=self.idle, pretend=self.pretend, newcomers=self.newcomers,
                 sources={**self.answers.sources(), **self.listeners.sources()},
             )
             # There is no shell that would continue a target which the terminal has stopped.
@@ -134,22 +134,29 @@ class Run:
         self.last_stop = monotonic()
         if record.syscall == "bind":
             self._listens(record)
-        which = _CHOWNS.get(record.syscall)
         self._heed_pid_file(record)
-        if which is not None:
-            self._ids(self.outcome.users, record.words[which])
-            self._ids(self.outcome.groups, record.words[which + 1])
+        if record.syscall in CHOWNS:
+            self._know_ids(record)
         return self.answers.enter(record)
 
     def finish(self, record: SyscallRecord) -> Answer:
         """Of the tracer: a call has failed, or its result is wanted."""
         self.last_stop = monotonic()
         self._heed_pid_file(record)
+        if record.syscall in CHOWNS and self.pretend(record):
+            return Answer.PRETEND
         return self.answers.finish(record)
 
     def _heed_pid_file(self, record: SyscallRecord) -> None:
         if record.arguments and record.arguments[-1].want is Want.CREATE:
             self.members.writes(absolute(record.arguments[-1]))
+
+    def pretend(self, record: SyscallRecord) -> bool:
+        """Of the tracer: whether a call is only told to have been made."""
+        if not is_needed(record, self.answers.supply.tree.powers):
+            return False
+        self.outcome.notes[note(record)] = None
+        return True
 
     def used(self, record: SyscallRecord) -> Answer:
         """Of the tracer: a call may have used a stand-in."""
@@ -169,17 +176,14 @@ class Run:
         elif name == "setgroups":
             self.answers.forget_user(record.process)
             self.outcome.groups.update(record.words)
-        elif name in _SETS_USER:
+        elif name in SETS_USER:
             self.answers.forget_user(record.process)
-            for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:
-                self._ids(self.outcome.became, word)
-        elif name in _SETS_GROUP:
+            self.outcome.became.update(ids_of(record)[0])
+        elif name in SETS_GROUP:
             self.answers.forget_user(record.process)
-            for word in record.words[: 3 if "res" in name else 2 if "re" in name else 1]:
-                self._ids(self.outcome.groups, word)
+            self.outcome.groups.update(ids_of(record)[1])
         elif name == "fchown":
-            self._ids(self.outcome.users, record.words[1])
-            self._ids(self.outcome.groups, record.words[2])
+            self._know_ids(record)
         elif name == "ptrace":
             self._opaque(f"{record.program} uses ptrace(2) itself, which a traced program cannot")
         elif name == "seccomp":
@@ -187,10 +191,10 @@ class Run:
         elif name in ("unshare", "setns"):
             self.answers.known.clear()
 
-    def _ids(self, known: set[int], word: int) -> None:
-        number = word & 0xFFFFFFFF
-        if number != 0xFFFFFFFF:  # -1: leave as it is
-            known.add(number)
+    def _know_ids(self, record: SyscallRecord) -> None:
+        users, groups = ids_of(record)
+        self.outcome.users.update(users)
+        self.outcome.groups.update(groups)
 
     def _opaque(self, note: str) -> None:
         self.outcome.opaque = True

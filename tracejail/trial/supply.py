@@ -17,7 +17,7 @@ from tracejail.jail.tree import Attributes, Tree
 from tracejail.model import Because, Content, Entry, EntryType, JailPath, MadeDirectory, MissKind, Origin, SyscallRecord
 from tracejail.resolve.accounts import REDUCE, account_names
 from tracejail.resolve.elf import program_interpreter
-from tracejail.resolve.host import HostNode, HostRoot, inspect, names, open_source, read_start, xattrs
+from tracejail.resolve.host import ClosedError, HostNode, HostRoot, inspect, may_read, names, open_source, read_start, xattrs
 from tracejail.resolve.nsswitch import with_bells
 from tracejail.resolve.policy import DEVICES, judge
 from tracejail.resolve.scripts import interpreter_line
@@ -38,6 +38,7 @@ MADE = {
 }
 _MOUNTS = {"proc": "proc", "sys": "sysfs", "devpts": "devpts"}
 _PTMX = (5, 2)
+CLOSED = "this user may not read it on the host"   # the reason of a denied path
 REMOVED = "the program itself removed it before"   # the reason of an absent path that the host has
 _OF_A_PROCESS = re.compile(r"/proc/[0-9]+/.")
 _INTERPRETERS = 5  # nested "#!" that the kernel follows (fs/exec.c, bprm depth)
@@ -139,6 +140,8 @@ class Supply:
         return None
 
     def _refuse(self, hop: Hop, node: HostNode) -> Refusal | None:
+        if node.closed:
+            return Refusal("denied", CLOSED, hop.path)
         if node.virtual:
             above = inspect(self.host, JailPath(hop.path.rpartition("/")[0] or "/"))
             # The mount point itself can be a plain directory; what is in the mount can't be copied.
@@ -154,10 +157,19 @@ class Supply:
         if node.device == _PTMX and node.type is EntryType.CHARACTER:
             return None if "devpts" in self.rules.mounts else Refusal("virtual", "devpts", hop.path)
         if node.type in (EntryType.FILE, EntryType.CHARACTER, EntryType.BLOCK):
-            verdict = judge(JailPath(hop.path), node, self._start(node), self.rules.allows)
-            if not verdict.allowed:
-                return Refusal("denied", verdict.reason, hop.path)
+            reason = self._denies(node)
+            if reason:
+                return Refusal("denied", reason, hop.path)
         return None
+
+    def _denies(self, node: HostNode) -> str:
+        """Why the policy, or the host, does not let a file or device come in; "" if it may."""
+        start = self._start(node)
+        verdict = judge(JailPath(node.path), node, start, self.rules.allows)
+        if not verdict.allowed:
+            return verdict.reason
+        unread = node.type is EntryType.FILE and node.size and not start
+        return CLOSED if unread and not may_read(self.host, node.path) else ""
 
     def _start(self, node: HostNode) -> bytes:
         return read_start(self.host, node.path, _START) if node.type is EntryType.FILE else b""
@@ -345,7 +357,11 @@ class Supply:
         here = jail_tree.look(self.tree, directory, target=False)
         if here is None or here.type is not EntryType.DIRECTORY or self._was_removed(directory):
             return  # it was moved away since
-        own = names(self.host, JailPath(directory))
+        try:
+            own = names(self.host, JailPath(directory))
+        except ClosedError:
+            self.warnings[f"{directory}: this user may not read its names on the host; none were shown"] = None
+            return
         most = self.rules.max_names
         if len(own) > most:
             self.warnings[f"{directory}: only {most} of its {len(own)} names were shown (--max-names)"] = None
@@ -353,7 +369,7 @@ class Supply:
             path = join(directory, name)
             if jail_tree.look(self.tree, path) is None and not self._excluded(path):
                 child = inspect(self.host, JailPath(path))
-                if child is not None and self._show_one(child):
+                if child is not None and not child.closed and self._show_one(child):
                     self.shown.add(path)
                     if self.watch:
                         self._watch_shown(self.watch, child)
@@ -424,12 +440,12 @@ class Supply:
         node = stand_in.node
         if self.watch and descriptor is None:
             self.watch.release(path)
-        verdict = judge(JailPath(path), node, self._start(node), self.rules.allows)
-        if not verdict.allowed:
+        reason = self._denies(node)
+        if reason:
             jail_tree.remove(self.tree, path)
             del self.supplied[path]
             self.shown.discard(path)
-            return Refusal("denied", verdict.reason, path)
+            return Refusal("denied", reason, path)
         entry = self.supplied[path]
         target = jail_tree.open_stand_in(self.tree, path, stand_in.inode) if descriptor is None else descriptor
         if target is None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tracejail.errors import DeniedError, KernelLacksError, UsageError
-from tracejail.jail.tree import Tree, open_tree
+from tracejail.errors import DeniedError, InputOutputError, KernelLacksError, UsageError
+from tracejail.jail.enter import add_device
+from tracejail.jail.tree import Tree, look, open_tree
 from tracejail.kernel import capabilities
 from tracejail.kernel.mounts import new_mount
 from tracejail.model import Content, EntryType, JailPath, Origin, TrialOptions
 from tracejail.resolve import accounts
 from tracejail.resolve.accounts import REDUCE
 from tracejail.resolve.host import HostRoot, inspect, names
+from tracejail.resolve.policy import DEVICES
 from tracejail.trial.walk import Found, Place, join, walk
 
+from . import rootless
 from .ledger import Ledger
 from .stand_ins import StandIns
 from .supply import MADE, Rules, Supply
@@ -80,20 +84,7 @@ def find_identity(host: HostRoot, text: str) -> User:
 
 def privileges_lack() -> tuple[str, str] | None:
     """Why a trial can't be made by this process, and what to do about it; None if it can."""
-    if os.geteuid() != 0:
-        return "a trial needs root: namespaces, device nodes, foreign owners", "call it with sudo"
-    if not os.path.exists("/proc/self/ns"):
-        return "/proc is not mounted here, and a trial is made with it", "mount -t proc proc /proc"
-    if capabilities.SYS_ADMIN not in capabilities.effective():
-        return "a trial needs CAP_SYS_ADMIN, which this root does not have", "call it outside the container that took it"
-    return None
-
-
-def check_privileges() -> None:
-    """Raises KernelLacksError where a trial can't be made."""
-    lack = privileges_lack()
-    if lack:
-        raise KernelLacksError(*lack)
+    return None if capabilities.SYS_ADMIN in capabilities.effective() else rootless.lacks()
 
 
 @contextlib.contextmanager
@@ -103,7 +94,7 @@ def scratch_tree() -> Iterator[Tree]:
         try:
             fd = stack.enter_context(new_mount("tmpfs", {"mode": "0755"}))
         except OSError as error:
-            raise KernelLacksError(f"{error.strerror}", "run as root on Linux 5.6 or later") from None
+            raise KernelLacksError(f"{error.strerror}", "it takes Linux 5.6 or later") from None
         yield open_tree(fd, "the trial in memory: ", in_memory=True)
 
 
@@ -117,7 +108,8 @@ def overlay_tree(lower: int) -> Iterator[int]:
         os.mkdir("work", 0o755, dir_fd=scratch.fd)
         os.mkdir("upper", 0o755, dir_fd=scratch.fd)
         status = os.fstat(lower)
-        os.chown("upper", status.st_uid, status.st_gid, dir_fd=scratch.fd)
+        able = scratch.powers
+        os.chown("upper", able.user(status.st_uid), able.group(status.st_gid), dir_fd=scratch.fd)
         os.chmod("upper", status.st_mode & 0o7777, dir_fd=scratch.fd)
         prefix = "/proc/self/fd"
         options = {
@@ -135,6 +127,45 @@ def overlay_tree(lower: int) -> Iterator[int]:
 def rules_of(options: TrialOptions, mounts: frozenset[str]) -> Rules:
     """The supply's rules from the options."""
     return Rules(options.allows, options.excludes, mounts, options.accounts == "all", options.max_names)
+
+
+def devices_of(tree: Tree) -> tuple[tuple[str, str], ...]:
+    """(device file of the machine, path in the tree) of each device that the tree is to have and could not be given."""
+    return tuple((device_file(path, number), path) for path, number in tree.devices.wanted.items())
+
+
+def bind_from_now_on(tree: Tree, init: int) -> None:
+    """A device that a miss asks for, while the stage of `init` is set, is bound there at once where none can be made."""
+
+    def bind(path: str, number: tuple[int, int]) -> None:
+        try:
+            add_device(init, device_file(path, number), path)
+        except OSError as error:
+            raise KernelLacksError(f"{path}: {error.strerror}", "call it as root") from None
+
+    tree.devices.bind = bind
+
+
+def present_devices(root: int) -> tuple[tuple[str, str], ...]:
+    """The same for a jail that is there, by a descriptor of its root: those of the harmless devices whose names it has."""
+    tree = open_tree(root, "the jail: ", in_memory=True)
+    if tree.powers.whole:
+        return ()
+    wanted = {f"/dev/{device.name}": (device.major, device.minor) for device in DEVICES}
+    return tuple((device_file(path, number), path) for path, number in wanted.items() if look(tree, path))
+
+
+def device_file(path: str, number: tuple[int, int]) -> str:
+    """Where the machine has a device: at the same path, or where udev(7) puts all. Raises InputOutputError."""
+    for place in (path, f"/dev/char/{number[0]}:{number[1]}"):
+        with contextlib.suppress(OSError):
+            status = os.stat(place)
+            if stat.S_ISCHR(status.st_mode) and (os.major(status.st_rdev), os.minor(status.st_rdev)) == number:
+                return place
+    raise InputOutputError(
+        f"{path}: this machine has no device {number[0]}:{number[1]} there to bind, and without root none can be made",
+        "call it as root",
+    )
 
 
 def place(supply: Supply, program: str, options: TrialOptions) -> None:
