@@ -30,6 +30,7 @@ _ALONE = Rest(0.6, 0.6, 2.0)
 _SETTLED = Rest(0.008, 0.15, 2.0)
 _SPEECHLESS = Rest(2.0, 5.0, float("inf"))
 _AFTER_SIGNAL = 0.3    # seconds that a target may take to begin with what a signal asks for
+_TELLING = 0.1         # seconds that the end of a target may take to be told
 _GRACE = 10.0          # seconds from the stop signal to SIGKILL
 _GRACE_LATE = 2.0      # the same after a time-out
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
@@ -221,6 +222,10 @@ def _shell(run: Run, command: str, what: str) -> Waits:
             yield
     text = run.end_exercise()
     if exercise.status != 0 or problem:
+        # A client sees a connection close before the end of the process that had it is told.
+        told = monotonic() + _TELLING
+        while not run.main_ended and monotonic() < told:
+            yield
         run.outcome.failed_output = text
         problem = problem or f"ended with status {exit_status(exercise.status or 0)}"
         how = ended_words(run.outcome) if run.outcome.phase == "exercise" else end_words(run.outcome.status)
