@@ -35,7 +35,7 @@ from tracejail.trial.target import (
     rules_of,
     scratch_tree,
 )
-from tracejail.trial.written import written
+from tracejail.trial.written import state_of, written
 
 # Mounts in the order in which they are tried where a run ends badly without them: the least that shows comes first.
 ESCALATION = ("proc", "devpts", "sys")
@@ -182,6 +182,7 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
         copy_tree(lower, tree, {entry.path: entry for entry in manifest.entries})
         if bring:
             put_bells(work.host, manifest.entries, tree)
+        before = state_of(tree.fd)
         supply = new_supply(work.host, tree, rules_of(work.options, mounts))
         answers = Answers(supply, Manner.VERIFY, work.show.say)
         supply.supplied.update({entry.path: entry for entry in manifest.entries})
@@ -190,7 +191,7 @@ def verify_in(work: Learner, manifest: Manifest, lower: int, bring: bool = False
         work.notes.update(outcome.notes)
         if bring:
             answers.bring_pending()
-        places = written(lower, tree.fd)
+        places = written(before, tree.fd)
         if not tree.powers.whole:  # the owners that are seen there are not those that are meant
             places = tuple(
                 replace(place, uid=known.uid, gid=known.gid) if (known := supply.supplied.get(place.path)) else place

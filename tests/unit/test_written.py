@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tracejail.model import Use
-from tracejail.trial.written import use_of, written
+from tracejail.trial.written import state_of, use_of, written
 
 _Change = Callable[[Path], object]
 
@@ -27,7 +27,7 @@ def _changes(tmp_path: Path, change: _Change) -> list[tuple[str, str]]:
     change(after)
     roots = [os.open(path, os.O_RDONLY) for path in (before, after)]
     try:
-        return [(place.path, place.use.value) for place in written(*roots)]
+        return [(place.path, place.use.value) for place in written(state_of(roots[0]), roots[1])]
     finally:
         for root in roots:
             os.close(root)

@@ -31,27 +31,40 @@ def use_of(path: str) -> Use:
     return Use.OTHER
 
 
-def written(before: int, after: int) -> tuple[Written, ...]:
-    """The directories in which names came, went or moved, and the files whose bytes changed; both trees as descriptors of
-    their roots, the first a jail and the second a used copy of it. What is not in the jail is not named: its directory is.
-    """
-    found: list[Written] = []
-    device = os.fstat(after).st_dev
+def state_of(root: int) -> dict[str, os.stat_result]:
+    """What lies in a tree, by path; the tree by a descriptor of its root."""
+    state: dict[str, os.stat_result] = {}
     pending = ["/"]
     while pending:
         directory = pending.pop()
-        for name in ("", *_names(before, directory)):
+        for name in ("", *_names(root, directory)):
             path = directory if not name else f"{directory.rstrip('/')}/{name}"
-            old, new = _look(before, path), _look(after, path)
-            if old is None or new is None or stat.S_IFMT(old.st_mode) != stat.S_IFMT(new.st_mode) or new.st_dev != device:
-                continue
-            if name and stat.S_ISDIR(old.st_mode):
-                pending.append(path)
-            elif _changed(old, new):
-                kind = TYPES[stat.S_IFMT(new.st_mode)]
-                mode = stat.S_IMODE(new.st_mode)
-                found.append(Written(JailPath(path), kind, mode, new.st_uid, new.st_gid, use_of(path)))
-    return tuple(sorted(found, key=lambda place: place.path))
+            status = _look(root, path)
+            if status is not None:
+                state[path] = status
+                if name and stat.S_ISDIR(status.st_mode):
+                    pending.append(path)
+    return state
+
+
+def written(before: dict[str, os.stat_result], root: int) -> tuple[Written, ...]:
+    """The directories in which names came, went or moved, and the files whose bytes changed, from an earlier state of a tree
+    to now. What was not there then is not named: its directory is."""
+    found: list[Written] = []
+    device = os.fstat(root).st_dev
+    beyond: set[str] = set()   # directories that are none any more: what a link leads to is not looked at
+    for path, old in sorted(before.items()):
+        if path.rpartition("/")[0] in beyond:
+            beyond.add(path)
+            continue
+        new = _look(root, path)
+        if new is None or stat.S_IFMT(old.st_mode) != stat.S_IFMT(new.st_mode) or new.st_dev != device:
+            beyond.add(path)
+        elif _changed(old, new):
+            kind = TYPES[stat.S_IFMT(new.st_mode)]
+            mode = stat.S_IMODE(new.st_mode)
+            found.append(Written(JailPath(path), kind, mode, new.st_uid, new.st_gid, use_of(path)))
+    return tuple(found)
 
 
 def _changed(old: os.stat_result, new: os.stat_result) -> bool:
