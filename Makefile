@@ -21,7 +21,7 @@ test: $(VENV)/ready
 check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/unit tests/test_imports.py
+	$(BIN)/python -m pytest tests/unit tests/test_imports.py tests/test_no_special_cases.py
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench $(SECTIONS)
