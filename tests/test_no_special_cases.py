@@ -7,8 +7,13 @@ import re
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
-_NAMES = ["apache2", "httpd", "nginx", "haproxy", "squid", "php-fpm", "redis", "redis-server", "memcached", "postgres", "postgresql", "mariadb", "mariadbd", "mysqld", "slapd", "openldap", "sshd", "openssh", "sftp-server", "vsftpd", "proftpd", "postfix", "sendmail", "exim4", "dovecot", "bind9", "unbound", "dnsmasq", "nsd", "chronyd", "ntpd", "rsyslogd", "syslog-ng", "java", "nodejs", "perl", "gawk", "busybox", "sqlite3", "rabbitmq", "mongod", "git"]
-_WORD = re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, _NAMES)) + r")(?![\w-])", re.IGNORECASE)
+# Alternatives of a regular expression.
+_NAMES = (
+    r"apache2|httpd|nginx|haproxy|squid|php-fpm|redis|redis-server|memcached|postgres|postgresql|mariadb|mariadbd|mysqld|"
+    r"slapd|openldap|sshd|openssh|sftp-server|vsftpd|proftpd|postfix|sendmail|exim4|dovecot|bind9|unbound|dnsmasq|nsd|"
+    r"chronyd|ntpd|rsyslogd|syslog-ng|java|nodejs|perl|gawk|busybox|sqlite3|rabbitmq|mongod|git"
+)
+_WORD = re.compile(rf"(?<![\w-])(?:{_NAMES})(?![\w-])", re.IGNORECASE)
 
 
 def _strings(source: str) -> list[tuple[int, str]]:
