@@ -14,7 +14,7 @@ from real import TOP, Site, call, learn
 # Imported by name, since pytest looks for fixtures in this module.
 from test_daemons import privilege_separation  # noqa: F401
 
-_TRIES = 5
+_TRIES = 10
 
 
 def _both(site: Site, *words: str) -> None:
