@@ -101,7 +101,6 @@ class Learner:
             label=f"round {self.rounds} ({what})",
         )
 
-
     def step(self, launch: Launch, step: Step) -> Launch:
         """How a step is started beside the target: as the target is, but for what it says itself."""
         own = replace(launch, argv=step.argv, program=find_program(self.host, step.argv[0]), terminal=False)

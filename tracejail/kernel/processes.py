@@ -29,8 +29,12 @@ def acts_on(process: int, number: int) -> bool:
         threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
     except OSError:
         return False
-    fields = (b"SigBlk:", b"SigCgt:")
-    return any(_has_signal(thread, number, fields) or _awaits(thread, number) for thread in threads)
+    return any(_minds(thread, number) or _awaits(thread, number) for thread in threads)
+
+
+def _minds(thread: int, number: int) -> bool:
+    masks = _signal_masks(thread)
+    return bool((masks.get(b"SigBlk", 0) | masks.get(b"SigCgt", 0)) >> (number - 1) & 1)
 
 
 def _awaits(thread: int, number: int) -> bool:
@@ -40,11 +44,6 @@ def _awaits(thread: int, number: int) -> bool:
         return False
     mask = read_memory(thread, call[1], 8)
     return len(mask) == 8 and bool(int.from_bytes(mask, "little") >> (number - 1) & 1)
-
-
-def _has_signal(process: int, number: int, fields: tuple[bytes, ...]) -> bool:
-    lines = (line.split() for line in _status(process).split(b"\n") if line.startswith(fields))
-    return any(int(words[1], 16) >> (number - 1) & 1 for words in lines)
 
 
 def parent(process: int) -> int:

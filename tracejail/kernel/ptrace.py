@@ -11,7 +11,6 @@ import errno
 import os
 import signal
 import struct
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,6 +127,8 @@ def let_go_after(work: Callable[[], None], meanwhile: Callable[[], None]) -> Non
 
     Raises what the work raises.
     """
+    import threading  # only where a process is watched that runs already
+
     failed: list[BaseException] = []
 
     def body() -> None:

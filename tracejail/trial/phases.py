@@ -38,7 +38,6 @@ _FORSAKEN = 3.0        # seconds that an exercise may take to end when there is 
 _ASKING = 5.0          # seconds that one call of --ready command: may take
 _BETWEEN = 0.1         # seconds between two looks at --ready
 _KILLS = 2             # times that SIGKILL is tried
-_HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # signal(7): ignored by default
 
 # What is waited for happens between two resumptions.
 Waits = Generator[None]
@@ -278,7 +277,7 @@ def _send(run: Run, name: str) -> None:
     acting = members.acting_on(number)
     if not acting:
         ignored = any(ignores(process, number) for process in main)
-        why = " and it ignores it" if ignored else "" if number in _HARMLESS else ", which would kill it"
+        why = " and it ignores it" if ignored else ", which would kill it"
         raise Failed(f"nothing of it catches {name}{why}", "name the signal that it knows, or none")
     if not set(acting) & set(main):
         run.outcome.notes[f"{name} went to what its first process has started, which does not catch it itself"] = None

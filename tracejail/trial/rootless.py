@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
-import shutil
 from collections.abc import Callable
 
 from tracejail.errors import KernelLacksError
@@ -68,6 +66,9 @@ def lacks() -> tuple[str, str] | None:
 
 def _map_subordinate(line: Outside, user: int, group: int) -> str:
     """Map the user to root and the subordinate ids to the others; "" or why not."""
+    import pwd  # these two here, as root, who needs none of this, would wait 4 ms for them at each start
+    import shutil
+
     try:
         name = pwd.getpwuid(user).pw_name
     except KeyError:
