@@ -7,11 +7,12 @@ import os
 from tracejail.contents import contents_of, times_of
 from tracejail.errors import InputOutputError
 from tracejail.jail.build import populate
-from tracejail.jail.staging import install, staging
+from tracejail.jail.remove import remove_tree
+from tracejail.jail.staging import Staging, install, staging
 from tracejail.jail.tree import open_tree
 from tracejail.model import Manifest
 from tracejail.replaceable import check_replaceable
-from tracejail.resolve.host import open_host_root
+from tracejail.resolve.host import HostRoot, open_host_root
 
 
 def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool, known_by: str = "") -> None:
@@ -29,15 +30,24 @@ def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: 
     check_replaceable(jail, known_by or jail + ".json", replace)
     host = open_host_root(host_root)
     with staging(jail) as stage:
-        os.mkdir("root", 0o755, dir_fd=stage.fd)
-        fd = os.open("root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=stage.fd)
-        try:
-            os.fchmod(fd, 0o755)
-            contents = contents_of(host, manifest.entries, manifest.accounts)
-            populate(open_tree(fd, jail), manifest.entries, contents, times_of(host))
-        finally:
-            os.close(fd)
+        build_in(stage, host, manifest, jail)
         try:
             install(stage, "root", os.path.basename(jail), replace=there)
         except FileExistsError:
             raise InputOutputError(f"{jail}: it appeared while this was built", "call it again") from None
+
+
+def build_in(stage: Staging, host: HostRoot, manifest: Manifest, name: str) -> None:
+    """The jail in the staging directory, in place of one that was built there before; `name` is it in messages.
+
+    Raises InputOutputError, SourceChangedError.
+    """
+    remove_tree(stage.fd, "root")
+    os.mkdir("root", 0o755, dir_fd=stage.fd)
+    fd = os.open("root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=stage.fd)
+    try:
+        os.fchmod(fd, 0o755)
+        contents = contents_of(host, manifest.entries, manifest.accounts)
+        populate(open_tree(fd, name), manifest.entries, contents, times_of(host))
+    finally:
+        os.close(fd)

@@ -23,9 +23,10 @@ from tracejail.snapshot import Root, Snapshot
 from tracejail.trace.misses import absolute
 from tracejail.trace.misses import because as because_of
 from tracejail.trace.table import OPENS
+from tracejail.trial.interpreters import interpreters
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.supply import Refusal, Rules, Supply
-from tracejail.trial.target import include, new_supply
+from tracejail.trial.target import include, new_supply, put_base
 from tracejail.trial.walk import Place, Walk, parent_of
 from tracejail.trial.written import use_of
 
@@ -116,7 +117,7 @@ def guess(
     supply.ledger.phase = _PHASE
     work = Guess(host, supply, calls, snapshot)
     _find_written(work)
-    supply.base()
+    put_base(supply)
     _programs(work, argv)
     _libraries(work)
     _open_things(work)
@@ -170,7 +171,7 @@ def _programs(work: Guess, argv: tuple[str, ...]) -> None:
     for path in dict.fromkeys((argv[0], *work.snapshot.programs)):
         real = _take(work, path, Origin.ARGV, None)
         if real:
-            while work.supply.interpreters(real, "/", "/", None, bring=True):
+            while interpreters(work.supply, real, "/", "/", None, bring=True):
                 pass
     # What the arguments name was read before anybody watched.
     for word in argv[1:]:
@@ -249,7 +250,7 @@ def _call(work: Guess, record: SyscallRecord, argument: PathArgument) -> None:
     found = work.supply.resolve(root, base, spelled, argument.follow)
     path = _bring(work, found, Origin.MISS, because, MissKind.LISTING if argument.want is Want.LIST else MissKind.ABSENT)
     if path and argument.want is Want.EXECUTE:
-        while work.supply.interpreters(path, root, base, because, bring=True):
+        while interpreters(work.supply, path, root, base, because, bring=True):
             pass
 
 

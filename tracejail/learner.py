@@ -163,7 +163,20 @@ def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers,
 
 
 @dataclass(slots=True)
+class Learned:
+    """What the learning runs came to."""
+
+    outcome: Outcome
+    ledger: Ledger
+    mounts: frozenset[str]
+    listed: tuple[str, ...]   # directories of which only some of the names that were shown were used
+    lines: tuple[str, ...]
+
+
+@dataclass(slots=True)
 class Proof:
+    """What a proving run came to."""
+
     outcome: Outcome
     ledger: Ledger
     written: tuple[Written, ...] = ()

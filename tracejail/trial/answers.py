@@ -20,7 +20,9 @@ from tracejail.trace.misses import absolute, misses
 from tracejail.trace.misses import because as because_of
 from tracejail.trace.table import LOOKS, OPENS, PERMISSIONS, ROWS
 
+from .interpreters import interpreters
 from .listeners import LOG
+from .listings import bring_beneath, show, stock
 from .supply import REMOVED, Refusal, Supply
 from .walk import Place, Walk, join
 
@@ -75,7 +77,7 @@ class Answers:
             return {}
         return {
             watch.files_group: lambda: watch.serve_files(self._fill_for),
-            watch.directories_group: lambda: watch.serve_directories(self.supply.stock),
+            watch.directories_group: lambda: watch.serve_directories(lambda path: stock(self.supply, path)),
         }
 
     def _fill_for(self, path: str, descriptor: int) -> bool:
@@ -109,7 +111,7 @@ class Answers:
             found = self.supply.resolve(argument.root, argument.base, argument.spelled, follow=False)
             if found.place is Place.FOUND and found.trial and found.hops and found.hops[-1].type is EntryType.DIRECTORY:
                 most = self.supply.rules.max_names if argument.want is not Want.REMOVE else 1
-                self.supply.bring_beneath(found.path, because_of(record, argument), most)
+                bring_beneath(self.supply, found.path, because_of(record, argument), most)
 
     def _enter_path(self, record: SyscallRecord, argument: PathArgument) -> bool:
         if argument.want is Want.CREATE:
@@ -129,7 +131,7 @@ class Answers:
             found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow)
             whole = found.place is Place.FOUND and not any(hop.missing for hop in found.hops)
             if whole and found.hops and found.hops[-1].type is EntryType.DIRECTORY:
-                self.supply.stock(found.path)
+                stock(self.supply, found.path)
         return True
 
     def used(self, record: SyscallRecord) -> Answer:
@@ -182,7 +184,7 @@ class Answers:
                 self._refused(refusal, because)
                 return
         if argument.want is Want.EXECUTE:
-            self.supply.interpreters(found.path, argument.root, argument.base, because, bring=True)
+            interpreters(self.supply, found.path, argument.root, argument.base, because, bring=True)
         # Links on the way to what was there before are noted after the run, by what the kernel says of them.
         if any(hop.path in self.supply.shown and (hop.last or hop.type is not EntryType.SYMLINK) for hop in found.hops):
             self.supply.note(found, Origin.MISS, because, MissKind.ABSENT)
@@ -204,7 +206,7 @@ class Answers:
     def _list(self, record: SyscallRecord, argument: PathArgument) -> None:
         if self.manner is Manner.VERIFY or argument.spelled in self.supply.listed:
             return
-        if self.supply.show(argument.spelled):
+        if show(self.supply, argument.spelled):
             self._heard(Miss(MissKind.LISTING, because_of(record, argument), argument))
 
     def finish(self, record: SyscallRecord) -> Answer:
@@ -261,15 +263,12 @@ class Answers:
         found = self.supply.resolve(argument.root, argument.base, argument.spelled, argument.follow, create)
         because = because_of(record, argument)
         kind = MissKind.CREATE if create else MissKind.ABSENT
-        self._note(found, because, kind)
+        self.supply.note(found, Origin.MISS, because, kind)
         if found.path in self.supply.saved:
             self.supply.saved.discard(found.path)
             self._heard(Miss(kind, because, argument, record.flags, record.process))
         if argument.want is Want.EXECUTE:
-            self.supply.interpreters(found.path, argument.root, argument.base, because, bring=False)
-
-    def _note(self, found: Walk, because: Because, kind: MissKind) -> None:
-        self.supply.note(found, Origin.MISS, because, kind)
+            interpreters(self.supply, found.path, argument.root, argument.base, because, bring=False)
 
     # --- misses ----------------------------------------------------------------------------------------------
 
@@ -321,7 +320,7 @@ class Answers:
         path = join(above.path, name)
         if not self.serve_log(path):
             return False
-        self._note(above, miss.because, MissKind.SOCKET)
+        self.supply.note(above, Origin.MISS, miss.because, MissKind.SOCKET)
         self._heard(Miss(MissKind.SOCKET, miss.because, argument, miss.flags, miss.process))
         self.supply.ledger.sockets.setdefault(path, PathNote(path, SYSTEM_LOG, miss.because))
         return True
@@ -353,14 +352,14 @@ class Answers:
             ledger.pending.append((miss, found))
             return False
         brought = self.supply.bring(found)
-        self._note(found, miss.because, miss.kind)
+        self.supply.note(found, Origin.MISS, miss.because, miss.kind)
         return brought
 
     def _interpreter(self, record: SyscallRecord, miss: Miss, found: Walk) -> bool:
         argument = miss.argument
         kind = Miss(MissKind.INTERPRETER, miss.because, argument, miss.flags, miss.process)
         bring = self.manner is Manner.LEARN
-        brought = self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring)
+        brought = interpreters(self.supply, found.path, argument.root, argument.base, miss.because, bring)
         if bring and not brought:
             return self._came_meanwhile(record, argument)
         self._heard(kind)
@@ -393,8 +392,8 @@ class Answers:
         for miss, found in pending:
             if miss.kind is MissKind.INTERPRETER:
                 argument = miss.argument
-                came += self.supply.interpreters(found.path, argument.root, argument.base, miss.because, bring=True)
+                came += interpreters(self.supply, found.path, argument.root, argument.base, miss.because, bring=True)
             else:
                 came += self.supply.bring(found)
-                self._note(found, miss.because, miss.kind)
+                self.supply.note(found, Origin.MISS, miss.because, miss.kind)
         return came

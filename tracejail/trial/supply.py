@@ -1,7 +1,4 @@
-"""Bringing things from the host into the trial tree: the object, its directories, the hops of its symlinks.
-
-Long because: all that touches the tree during a run is here, so that one place decides what is brought.
-"""
+"""Bringing things from the host into the trial tree: the object, its directories, the hops of its symlinks."""
 
 from __future__ import annotations
 
@@ -14,17 +11,15 @@ from dataclasses import dataclass, field, replace
 
 from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
-from tracejail.model import Because, Content, Entry, EntryType, JailPath, MadeDirectory, MissKind, Origin, SyscallRecord
+from tracejail.model import Because, Content, Entry, EntryType, JailPath, MissKind, Origin, SyscallRecord
 from tracejail.resolve.accounts import REDUCE, account_names
-from tracejail.resolve.elf import program_interpreter
-from tracejail.resolve.host import ClosedError, HostNode, HostRoot, inspect, may_read, names, open_source, read_start, xattrs
+from tracejail.resolve.host import HostNode, HostRoot, inspect, may_read, open_source, read_start, xattrs
 from tracejail.resolve.nsswitch import with_bells
-from tracejail.resolve.policy import DEVICES, judge
-from tracejail.resolve.scripts import interpreter_line
+from tracejail.resolve.policy import judge
 
 from .ledger import Ledger
 from .stand_ins import StandIns
-from .walk import Found, Hop, Place, Walk, join, walk
+from .walk import Found, Hop, Walk, walk
 from .wanted import names_near
 
 # How much of a file the policy looks at for a private key, in bytes.
@@ -65,7 +60,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class _StandIn:
+class StandIn:
     node: HostNode
     inode: int
 
@@ -80,7 +75,7 @@ class Supply:
     ledger: Ledger
     made: Mapping[str, Content] = field(default_factory=lambda: MADE)   # by the real path
     supplied: dict[str, Entry] = field(default_factory=dict)
-    stand_ins: dict[str, _StandIn] = field(default_factory=dict)
+    stand_ins: dict[str, StandIn] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)           # by a listing, and nobody has used it yet
     listed: dict[str, int] = field(default_factory=dict)   # the same, once it has been read
     stocked: dict[str, int] = field(default_factory=dict)  # directory -> how many names it was given
@@ -111,7 +106,7 @@ class Supply:
         return Found(seen.type, seen.target, seen.foreign) if seen else None
 
     def _on_host(self, path: str) -> Found | None:
-        if self._excluded(path) or (self.removed and self._was_removed(path)):
+        if self.excluded(path) or (self.removed and self.was_removed(path)):
             return None
         node = inspect(self.host, JailPath(path))
         if node is None and _OF_A_PROCESS.match(path):
@@ -119,14 +114,14 @@ class Supply:
             return Found(EntryType.FILE)
         return Found(node.type, node.target) if node else None
 
-    def _was_removed(self, path: str) -> bool:
+    def was_removed(self, path: str) -> bool:
         while path != "/":
             if path in self.removed:
                 return True
             path = path.rpartition("/")[0] or "/"
         return False
 
-    def _excluded(self, path: str) -> bool:
+    def excluded(self, path: str) -> bool:
         return any(fnmatch.fnmatchcase(path, glob) for glob in self.rules.excludes)
 
     def refusal(self, found: Walk) -> Refusal | None:
@@ -185,16 +180,16 @@ class Supply:
         for hop in found.hops:
             if hop.missing:
                 node = inspect(self.host, JailPath(hop.path))
-                if node is not None and self._bring_one(node):
+                if node is not None and self.bring_one(node):
                     brought = True
         return brought
 
-    def _bring_one(self, node: HostNode) -> bool:
+    def bring_one(self, node: HostNode) -> bool:
         path = node.path
-        entry = self._bare(node)
+        entry = self.bare(node)
         if self.on_paper:
             return self.supplied.setdefault(path, entry) is entry
-        attributes = self._attributes(node, entry)
+        attributes = attributes_of(node, entry)
         try:
             match node.type:
                 case EntryType.DIRECTORY:
@@ -238,7 +233,7 @@ class Supply:
         os.pwrite(memory, text, 0)
         return memory
 
-    def _bare(self, node: HostNode) -> Entry:
+    def bare(self, node: HostNode) -> Entry:
         """The entry of a host object, without the reason for it."""
         is_file = node.type is EntryType.FILE
         mode = judge(JailPath(node.path), node, b"", self.rules.allows).mode if is_file else node.mode
@@ -259,177 +254,6 @@ class Supply:
             device=node.device,
             xattrs=xattrs(self.host, node.path) if is_file else (),
         )
-
-    def _attributes(self, node: HostNode, entry: Entry) -> Attributes:
-        return Attributes(entry.mode, node.uid, node.gid, node.mtime_ns, entry.xattrs)
-
-    # --- noting ----------------------------------------------------------------------------------------------
-
-    def note(self, found: Walk, origin: Origin, because: Because | None, kind: MissKind | None, via: str = "") -> None:
-        """All hops of a walk that are of the host were asked for."""
-        for hop in found.hops:
-            entry = self.supplied.get(hop.path)
-            if entry is None or hop.path in self.ledger.entries:
-                continue
-            hop_kind = kind
-            if hop.last:
-                hop_origin = origin
-                if origin is Origin.MISS and self._was_listed(hop.path):
-                    hop_origin, hop_kind = Origin.LISTING, MissKind.LISTING
-            else:
-                hop_origin = Origin.SYMLINK if hop.type is EntryType.SYMLINK else Origin.PARENT
-            self.shown.discard(hop.path)
-            if self.watch:
-                self.watch.used(hop.path)
-            self.ledger.note(entry, hop_origin, because, hop_kind, hop.via or via)
-
-    def _was_listed(self, path: str) -> bool:
-        return (path.rpartition("/")[0] or "/") in self.listed
-
-    def asked_in_vain(self, record: SyscallRecord, database: str) -> None:
-        """A program looked up an account that its passwd or group does not have."""
-        self.ledger.unknown.add((record.program, database))
-        known = {os.fsencode(name) for name in account_names(self.host)}
-        for name in names_near(record.thread, record.architecture, known):
-            self.ledger.wanted.add((database, os.fsdecode(name)))
-
-    # --- interpreters ----------------------------------------------------------------------------------------
-
-    def interpreters(self, program: str, root: str, base: str, because: Because | None, bring: bool) -> bool:
-        """The interpreter of the executed file at the real path `program`, and the interpreter's own, and so on;
-        with `bring` one missing level is brought. Whether anything was."""
-        for _ in range(_INTERPRETERS + 1):
-            interpreter, origin = self._interpreter_of(program)
-            if not interpreter:
-                return False
-            found = self.resolve(root, base, interpreter, follow=True)
-            if found.place is not Place.FOUND:
-                return False
-            if not found.trial or any(hop.missing for hop in found.hops):
-                if not bring or self.refusal(found):
-                    return False
-                brought = self.bring(found)
-                self.note(found, origin, because, MissKind.INTERPRETER, via=program)
-                return brought
-            if bring:
-                self.fill(found.path)
-            self.note(found, origin, because, MissKind.INTERPRETER, via=program)
-            program = found.path
-        return False
-
-    def _interpreter_of(self, program: str) -> tuple[str, Origin]:
-        if self.on_paper:
-            node = inspect(self.host, JailPath(program))
-            fd = open_source(self.host, node.path) if node and node.type is EntryType.FILE else None
-        else:
-            if self.watch:
-                self.watch.release(program)
-            fd = jail_tree.open_file(self.tree, program)
-        if fd is None:
-            return "", Origin.MISS
-        try:
-            script = interpreter_line(os.pread(fd, 256, 0))
-            if script:
-                return script, Origin.SCRIPT_INTERPRETER
-            return program_interpreter(fd) or "", Origin.ELF_INTERPRETER
-        finally:
-            os.close(fd)
-
-    # --- listings --------------------------------------------------------------------------------------------
-
-    def show(self, directory: str) -> int:
-        """A directory is about to be read: stock it, and remember that its names were seen. How many of them are the
-        host's; 0 if that was remembered already."""
-        if directory in self.listed:
-            return 0
-        self.stock(directory)
-        self.listed[directory] = self.stocked[directory]
-        return self.listed[directory]
-
-    def stock(self, directory: str) -> None:
-        """Put the host's names into a directory, with their true types, sizes and times and without their bytes."""
-        if directory in self.stocked:
-            return
-        self.stocked[directory] = 0
-        node = inspect(self.host, JailPath(directory))
-        if node is None or node.type is not EntryType.DIRECTORY or node.virtual or self._excluded(directory):
-            return
-        here = jail_tree.look(self.tree, directory, target=False)
-        if here is None or here.type is not EntryType.DIRECTORY or self._was_removed(directory):
-            return  # it was moved away since
-        try:
-            own = names(self.host, JailPath(directory))
-        except ClosedError:
-            self.warnings[f"{directory}: this user may not read its names on the host; none were shown"] = None
-            return
-        most = self.rules.max_names
-        if len(own) > most:
-            self.warnings[f"{directory}: only {most} of its {len(own)} names were shown (--max-names)"] = None
-        for name in own[:most]:
-            path = join(directory, name)
-            if jail_tree.look(self.tree, path) is None and not self._excluded(path):
-                child = inspect(self.host, JailPath(path))
-                if child is not None and not child.closed and self._show_one(child):
-                    self.shown.add(path)
-                    if self.watch:
-                        self._watch_shown(self.watch, child)
-                    self.stocked[directory] += 1
-        if self.stocked[directory]:
-            self._restore_time(node)
-
-    def _watch_shown(self, watch: StandIns, node: HostNode) -> None:
-        stand_in = self.stand_ins.get(node.path)
-        if stand_in is None:
-            seen = jail_tree.look(self.tree, node.path, target=False)
-            if seen is not None:
-                watch.shown(node.path, seen.inode, node.type)
-        elif not watch.shown(node.path, stand_in.inode, node.type):
-            self.fill(node.path)
-
-    def _show_one(self, node: HostNode) -> bool:
-        if node.type in (EntryType.CHARACTER, EntryType.BLOCK):
-            return judge(JailPath(node.path), node, b"", self.rules.allows).allowed and self._bring_one(node)
-        if node.type is not EntryType.FILE:
-            # A mount point shows as the directory that it is, whatever is mounted there.
-            return self._bring_one(node)
-        entry = self._bare(node)
-        try:
-            inode = jail_tree.make_stand_in(self.tree, node.path, node.size, self._attributes(node, entry))
-        except FileExistsError:
-            return False
-        self.supplied[node.path] = entry
-        self.stand_ins[node.path] = _StandIn(node, inode)
-        return True
-
-    def bring_beneath(self, directory: str, because: Because, most: int) -> None:
-        """What the host has beneath a directory that came from it, whole, and noted as asked for; so many objects at most."""
-        if directory not in self.supplied or directory in self.whole:
-            return
-        if most > 1:
-            self.whole.add(directory)
-        pending = [directory]
-        while pending:
-            above = pending.pop()
-            node = inspect(self.host, JailPath(above))
-            if node is None or node.type is not EntryType.DIRECTORY or node.virtual or self._excluded(above):
-                continue
-            for name in names(self.host, JailPath(above)):
-                if most <= 0:
-                    if directory in self.whole:
-                        self.warnings[f"{directory}: not all that is in it came along (--max-names)"] = None
-                    return
-                most -= 1
-                found = self.resolve("/", "/", join(above, name), follow=False)
-                if found.place is not Place.FOUND or self.refusal(found):
-                    continue
-                self.bring(found)
-                self.fill(found.path)
-                self.note(found, Origin.MISS, because, MissKind.ABSENT)
-                pending.append(found.path)
-            self._restore_time(node)
-
-    def _restore_time(self, node: HostNode) -> None:
-        jail_tree.set_directory(self.tree, node.path, Attributes(node.mode, node.uid, node.gid, node.mtime_ns))
 
     def fill(self, path: str, descriptor: int | None = None) -> Refusal | None:
         """Give the stand-in at a real path its bytes, before they are read; `descriptor` is it, open for writing, where
@@ -462,52 +286,37 @@ class Supply:
             self.ledger.entries[path] = replace(self.ledger.entries[path], sha256=digest, size=size)
         return None
 
-    def note_silent_uses(self) -> None:
-        """After a run: links that were shown and followed to what was there already, and directories that were shown and
-        written into. No call failed for them and no stand-in was opened: the kernel set their times (MNT_RELATIME)."""
-        for path in sorted(self.shown):
-            seen = jail_tree.look(self.tree, path, target=False)
-            node = inspect(self.host, JailPath(path)) if seen is not None else None
-            if seen is None or node is None or seen.type is not node.type:
+    # --- noting ----------------------------------------------------------------------------------------------
+
+    def note(self, found: Walk, origin: Origin, because: Because | None, kind: MissKind | None, via: str = "") -> None:
+        """All hops of a walk that are of the host were asked for."""
+        for hop in found.hops:
+            entry = self.supplied.get(hop.path)
+            if entry is None or hop.path in self.ledger.entries:
                 continue
-            followed = seen.type is EntryType.SYMLINK and seen.accessed_ns != seen.modified_ns
-            written = seen.type is EntryType.DIRECTORY and seen.modified_ns != node.mtime_ns
-            if followed or written:
-                led = self.ledger.entries.get(self.resolve("/", "/", path, follow=True).path) if followed else None
-                because = led.because if led else None
-                self.note(self.resolve("/", "/", path, follow=False), Origin.MISS, because, MissKind.ABSENT)
+            hop_kind = kind
+            if hop.last:
+                hop_origin = origin
+                if origin is Origin.MISS and self._was_listed(hop.path):
+                    hop_origin, hop_kind = Origin.LISTING, MissKind.LISTING
+            else:
+                hop_origin = Origin.SYMLINK if hop.type is EntryType.SYMLINK else Origin.PARENT
+            self.shown.discard(hop.path)
+            if self.watch:
+                self.watch.used(hop.path)
+            self.ledger.note(entry, hop_origin, because, hop_kind, hop.via or via)
 
-    # --- the beginning ---------------------------------------------------------------------------------------
+    def _was_listed(self, path: str) -> bool:
+        return (path.rpartition("/")[0] or "/") in self.listed
 
-    def base(self) -> None:
-        """What every jail has: the harmless devices. A shell's `>/dev/null` would make a file there without them."""
-        if not self.rules.excludes or not self._excluded("/dev"):
-            self._base_entry(Entry(JailPath("/dev"), EntryType.DIRECTORY, 0o755, 0, 0, Origin.BASE))
-            for device in DEVICES:
-                path = JailPath(f"/dev/{device.name}")
-                number = (device.major, device.minor)
-                kind = EntryType.CHARACTER
-                self._base_entry(Entry(path, kind, device.mode, 0, 0, Origin.BASE, device=number))
+    def asked_in_vain(self, record: SyscallRecord, database: str) -> None:
+        """A program looked up an account that its passwd or group does not have."""
+        self.ledger.unknown.add((record.program, database))
+        known = {os.fsencode(name) for name in account_names(self.host)}
+        for name in names_near(record.thread, record.architecture, known):
+            self.ledger.wanted.add((database, os.fsdecode(name)))
 
-    def service_directory(self, made: MadeDirectory) -> None:
-        """A directory that the service manager makes before each start, and what is above it. Raises InputOutputError."""
-        above = made.path.rpartition("/")[0] or "/"
-        found = self.resolve("/", "/", above, follow=True)
-        if found.place is Place.FOUND:
-            self.bring(found)
-            self.note(found, Origin.SERVICE, None, None)
-        else:
-            self.service_directory(MadeDirectory(JailPath(above)))
-        path = JailPath(join(self.resolve("/", "/", above, follow=True).path, made.path.rpartition("/")[2]))
-        attributes = Attributes(made.mode, made.uid, made.gid)
-        entry = Entry(path, EntryType.DIRECTORY, made.mode, made.uid, made.gid, Origin.SERVICE)
-        if path in self.supplied:
-            jail_tree.set_directory(self.tree, path, attributes)
-            self.supplied[path] = replace(self.supplied[path], mode=made.mode, uid=made.uid, gid=made.gid)
-            self.ledger.entries.pop(path, None)
-        self._base_entry(entry)
-
-    def _base_entry(self, entry: Entry) -> None:
+    def put(self, entry: Entry) -> None:
         self.ledger.entries[entry.path] = entry
         if entry.path in self.supplied:
             return
@@ -523,3 +332,8 @@ class Supply:
             else:
                 jail_tree.make_node(self.tree, entry.path, entry.type, entry.device, attributes)
         self.supplied[entry.path] = entry
+
+
+def attributes_of(node: HostNode, entry: Entry) -> Attributes:
+    """What the object of the tree gets from that of the host and from its entry."""
+    return Attributes(entry.mode, node.uid, node.gid, node.mtime_ns, entry.xattrs)

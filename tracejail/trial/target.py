@@ -6,14 +6,14 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracejail.errors import DeniedError, InputOutputError, KernelLacksError, UsageError
 from tracejail.jail.enter import add_device
-from tracejail.jail.tree import Tree, look, open_tree
+from tracejail.jail.tree import Attributes, Tree, look, open_tree, set_directory
 from tracejail.kernel import capabilities
 from tracejail.kernel.mounts import new_mount
-from tracejail.model import Content, EntryType, JailPath, Origin, TrialOptions
+from tracejail.model import Content, Entry, EntryType, JailPath, MadeDirectory, Origin, TrialOptions
 from tracejail.resolve import accounts
 from tracejail.resolve.accounts import REDUCE
 from tracejail.resolve.host import HostRoot, inspect, names
@@ -21,6 +21,7 @@ from tracejail.resolve.policy import DEVICES
 from tracejail.trial.walk import Found, Place, join, walk
 
 from . import rootless
+from .interpreters import interpreters
 from .ledger import Ledger
 from .stand_ins import StandIns
 from .supply import MADE, Rules, Supply
@@ -168,17 +169,47 @@ def device_file(path: str, number: tuple[int, int]) -> str:
     )
 
 
+def put_base(supply: Supply) -> None:
+    """What every jail has: the harmless devices. A shell's `>/dev/null` would make a file there without them."""
+    if not supply.rules.excludes or not supply.excluded("/dev"):
+        supply.put(Entry(JailPath("/dev"), EntryType.DIRECTORY, 0o755, 0, 0, Origin.BASE))
+        for device in DEVICES:
+            path = JailPath(f"/dev/{device.name}")
+            number = (device.major, device.minor)
+            kind = EntryType.CHARACTER
+            supply.put(Entry(path, kind, device.mode, 0, 0, Origin.BASE, device=number))
+
+
+def _service_directory(supply: Supply, made: MadeDirectory) -> None:
+    """A directory that the service manager makes before each start, and what is above it. Raises InputOutputError."""
+    above = made.path.rpartition("/")[0] or "/"
+    found = supply.resolve("/", "/", above, follow=True)
+    if found.place is Place.FOUND:
+        supply.bring(found)
+        supply.note(found, Origin.PARENT, None, None)
+    else:
+        _service_directory(supply, MadeDirectory(JailPath(above)))
+    path = JailPath(join(supply.resolve("/", "/", above, follow=True).path, made.path.rpartition("/")[2]))
+    attributes = Attributes(made.mode, made.uid, made.gid)
+    entry = Entry(path, EntryType.DIRECTORY, made.mode, made.uid, made.gid, Origin.SERVICE)
+    if path in supply.supplied:
+        set_directory(supply.tree, path, attributes)
+        supply.supplied[path] = replace(supply.supplied[path], mode=made.mode, uid=made.uid, gid=made.gid)
+        supply.ledger.entries.pop(path, None)
+    supply.put(entry)
+
+
 def place(supply: Supply, program: str, options: TrialOptions) -> None:
     """Put into a trial what is there before the target runs: devices, program, directory, includes, mount points.
 
     Raises DeniedError, InputOutputError, UsageError.
     """
-    supply.base()
+    put_base(supply)
     _put(supply, program, Origin.ARGV)
-    while supply.interpreters(supply.resolve("/", "/", program, True).path, "/", "/", None, bring=True):
+    while interpreters(supply, supply.resolve("/", "/", program, True).path, "/", "/", None, bring=True):
         pass
     for made in options.service.directories:
-        supply.service_directory(made)
+        _service_directory(supply, made)
     if options.directory != "/":
         _put(supply, options.directory, Origin.ARGV)
     for mount in sorted(supply.rules.mounts):
