@@ -7,8 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,6 @@ from tests.kernel import fixture as fx
 _FIXTURES = fx.all_fixtures()
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _SECONDS = 60
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that any user may search, unlike pytest's own."""
-    directory = Path(tempfile.mkdtemp(prefix="tracejail-fixture."))
-    directory.chmod(0o755)
-    yield directory
-    subprocess.run(["rm", "-rf", "--", directory], check=True)
 
 
 def _on_host(fixture: fx.Fixture, place: Path) -> tuple[list[str], set[str]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +14,6 @@ from tests.kernel import fixture as fx
 _LINE = re.compile(r"(absent|interpreter|listing|socket|create|denied) [a-z][a-z0-9_]* .+")
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _SECONDS = 60
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that any user may search, unlike pytest's own."""
-    directory = Path(tempfile.mkdtemp(prefix="tracejail-fixture."))
-    directory.chmod(0o755)
-    yield directory
-    subprocess.run(["rm", "-rf", "--", directory], check=True)
 
 
 def processes_with(text: str) -> list[str]:

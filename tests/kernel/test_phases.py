@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +19,6 @@ _CLIENT = """for i in $(seq 40); do
   if exec 3<>/dev/tcp/127.0.0.1/{port} && printf %s {ask} >&3 && read -r answer <&3 && [ "$answer" = ok ]; then exit 0; fi
   sleep 0.05
 done 2>/dev/null; exit 1"""
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that any user may search, unlike pytest's own."""
-    directory = Path(tempfile.mkdtemp(prefix="tracejail-late."))
-    directory.chmod(0o755)
-    yield directory
-    subprocess.run(["rm", "-rf", "--", directory], check=True)
 
 
 def _exercises(fixture: fx.Fixture) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from private_host import PrivateHost
 from real import Site
 
 
@@ -48,3 +49,12 @@ def site() -> Iterator[Site]:
         assert (left, mounts, strays) == ([], [], [])
     finally:
         shutil.rmtree(top)
+
+
+@pytest.fixture
+def host() -> Iterator[PrivateHost]:
+    private = PrivateHost()
+    try:
+        yield private
+    finally:
+        private.end()

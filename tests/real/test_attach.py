@@ -14,20 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from private_host import PrivateHost
 from real import ENVIRONMENT, TOP, Site, entry_paths, until
 
 KILLS = 50
-
-
-@pytest.fixture
-def host() -> Iterator[PrivateHost]:
-    private = PrivateHost()
-    try:
-        yield private
-    finally:
-        private.end()
 
 
 def _start(host: PrivateHost, *words: str) -> subprocess.Popen[bytes]:

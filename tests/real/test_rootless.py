@@ -391,7 +391,6 @@ def _processes_of(account: Account) -> list[str]:
     return found
 
 
-@pytest.mark.skipif(not shutil.which("newuidmap"), reason="there is no newuidmap (Debian package uidmap)")
 def test_with_subordinate_ids(site: Site, account: Account) -> None:
     """The machine's files are as they were: the lines are bound over them in a mount namespace of the test."""
     site.fresh(None)

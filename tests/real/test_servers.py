@@ -9,7 +9,6 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,15 +19,6 @@ from servers import data, login, mail, names, system, web
 from servers.row import Row
 
 ROWS: tuple[Row, ...] = (*web.ROWS, *data.ROWS, *names.ROWS, *system.ROWS, *login.ROWS, *mail.ROWS)
-
-
-@pytest.fixture
-def host() -> Iterator[PrivateHost]:
-    private = PrivateHost()
-    try:
-        yield private
-    finally:
-        private.end()
 
 
 def _client(site: Site, row: Row) -> str:
