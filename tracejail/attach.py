@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass, field, replace
 
 from tracejail.assemble import Keep, Shape, assemble, packages_of, with_packages
-from tracejail.build import build_from_manifest
+from tracejail.build import build_from_manifest, taking_changes
 from tracejail.contents import with_digests
-from tracejail.errors import InputOutputError, KernelLacksError, SourceChangedError, UsageError
+from tracejail.errors import InputOutputError, KernelLacksError, UsageError
 from tracejail.guess import Calls, Guess, check_includes, guess
 from tracejail.guessed import completed, first_guess, lost_arguments
 from tracejail.kernel import capabilities
@@ -35,7 +35,7 @@ from tracejail.kernel.running import (
 )
 from tracejail.manifest import read_manifest, write_manifest
 from tracejail.model import Command, EntryType, LearnResult, Manifest, SyscallRecord, TrialOptions
-from tracejail.replaceable import check_replaceable
+from tracejail.replaceable import check_manifest_place, check_replaceable
 from tracejail.resolve.host import HostRoot, inspect, open_host_root
 from tracejail.resolve.policy import harmless
 from tracejail.show import Show
@@ -47,7 +47,6 @@ from tracejail.trial.outcome import Outcome
 from tracejail.trial.target import resolve_on_host, rules_of, scratch_tree
 
 _TRIES = 5         # to write down what was seen, while files come and go
-_CHANGES = 20      # of files while the jail is built, before it is given up
 _SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _SETS_IDS = frozenset(row.name for row in ROWS if row.decode in EVENTS and row.name.startswith("set"))
 _FINDINGS = 1      # the exit status: nothing is proven
@@ -93,7 +92,6 @@ def attach(process: int, root: str, options: TrialOptions, show: Show) -> LearnR
     if former is not None:
         manifest = completed(former, manifest, daemon.host)
         manifest = _with_digests(daemon.host, manifest)
-    write_manifest(manifest, manifest_path)  # before the jail: it may have taken a day to see all this
     manifest = _build(daemon, manifest, manifest_path)
     notes = {**daemon.snapshot.notes, **calls.notes, **made.notes}
     kinds = sorted({note.reason for note in made.ledger.virtual.values()})
@@ -172,13 +170,9 @@ def _command(host: HostRoot, thread: int, exe: str) -> tuple[str, tuple[str, ...
 
 
 def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | None:
-    if os.path.lexists(jail) and (os.path.islink(jail) or not os.path.isdir(jail)):
-        raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
-    for place in (os.path.dirname(jail), os.path.dirname(manifest_path)):
-        if not os.path.isdir(place):
-            raise InputOutputError(f"{place}: no such directory", "make it, or name another with -j or -m")
-    if os.path.isdir(manifest_path):
-        raise InputOutputError(f"{manifest_path}: is a directory", "name another file for the manifest with -m")
+    if not os.path.isdir(os.path.dirname(jail)):
+        raise InputOutputError(f"{os.path.dirname(jail)}: no such directory", "make it, or name another with -j")
+    check_manifest_place(manifest_path)
     check_replaceable(jail, manifest_path, options.replace or options.append)
     if not options.append and not os.path.exists(manifest_path):
         return None
@@ -329,17 +323,13 @@ def _compare(daemon: _Daemon, manifest: Manifest, notes: dict[str, None]) -> Non
 
 
 def _build(daemon: _Daemon, manifest: Manifest, manifest_path: str) -> Manifest:
-    """The jail; a file that changes meanwhile is taken as it is now. Gives the manifest of it, which is written."""
-    for _ in range(_CHANGES):
-        try:
-            build_from_manifest(manifest, manifest.jail, daemon.host.path, replace=True, known_by=manifest_path)
-            return manifest
-        except SourceChangedError as error:
-            changed = [replace(entry, sha256="") if entry.path == error.path else entry for entry in manifest.entries]
-            manifest = _with_digests(daemon.host, replace(manifest, entries=tuple(changed)))
-            write_manifest(manifest, manifest_path)
-    build_from_manifest(manifest, manifest.jail, daemon.host.path, replace=True, known_by=manifest_path)
-    return manifest
+    """The manifest, and then the jail, as it may have taken a day to see all this. Gives the manifest of the jail."""
+
+    def once(manifest: Manifest) -> None:
+        write_manifest(manifest, manifest_path)  # --replace goes by what it says
+        build_from_manifest(manifest, manifest.jail, daemon.host.path, replace=True, known_by=manifest_path)
+
+    return taking_changes(daemon.host, manifest, once)
 
 
 def _result(

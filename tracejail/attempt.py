@@ -6,15 +6,12 @@ import os
 from dataclasses import dataclass, replace
 
 from tracejail.assemble import Keep, Shape, assemble, names_of, same_in_both
-from tracejail.build import build_in
+from tracejail.build import build_in, taking_changes
 from tracejail.contents import with_digests
-from tracejail.errors import SourceChangedError
 from tracejail.guessed import completed
 from tracejail.jail.staging import Staging
 from tracejail.learner import Learned, Learner, Proof, verify_in
 from tracejail.model import Command, Manifest
-
-_CHANGES = 20  # of sources while a jail is built, before it is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +82,8 @@ def manifest_of(attempts: Attempts, learned: Learned, choice: Choice) -> Manifes
 
 
 def build(attempts: Attempts, manifest: Manifest) -> Manifest:
-    """The jail in the staging directory; gives the manifest of it. A file that changes on the host meanwhile, as a log
-    does, is taken as it is now."""
-    for _ in range(_CHANGES):
-        try:
-            build_in(attempts.stage, attempts.work.host, manifest, manifest.jail)
-            return manifest
-        except SourceChangedError as error:
-            entries = [replace(entry, sha256="") if entry.path == error.path else entry for entry in manifest.entries]
-            done = with_digests(attempts.work.host, entries, manifest.accounts)
-            manifest = replace(manifest, entries=tuple(done))
-    build_in(attempts.stage, attempts.work.host, manifest, manifest.jail)
-    return manifest
+    """The jail in the staging directory; gives the manifest of it. Raises InputOutputError."""
+    host = attempts.work.host
+    return taking_changes(host, manifest, lambda now: build_in(attempts.stage, host, now, now.jail))
 
 

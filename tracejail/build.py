@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 
-from tracejail.contents import contents_of, times_of
-from tracejail.errors import InputOutputError
+from tracejail.contents import contents_of, times_of, with_digests
+from tracejail.errors import InputOutputError, SourceChangedError
 from tracejail.jail.build import populate
 from tracejail.jail.remove import remove_tree
 from tracejail.jail.staging import Staging, install, staging
@@ -13,6 +15,8 @@ from tracejail.jail.tree import open_tree
 from tracejail.model import Manifest
 from tracejail.replaceable import check_replaceable
 from tracejail.resolve.host import HostRoot, open_host_root
+
+_CHANGES = 20  # of sources while a jail is built, before it is given up
 
 
 def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool, known_by: str = "") -> None:
@@ -24,8 +28,6 @@ def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: 
     """
     jail = os.path.abspath(jail)
     there = os.path.lexists(jail)
-    if there and (os.path.islink(jail) or not os.path.isdir(jail)):
-        raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
     # Not by what the manifest at hand says: it may be anybody's, and --replace removes what is there.
     check_replaceable(jail, known_by or jail + ".json", replace)
     host = open_host_root(host_root)
@@ -35,6 +37,20 @@ def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: 
             install(stage, "root", os.path.basename(jail), replace=there)
         except FileExistsError:
             raise InputOutputError(f"{jail}: it appeared while this was built", "call it again") from None
+
+
+def taking_changes(host: HostRoot, manifest: Manifest, build: Callable[[Manifest], None]) -> Manifest:
+    """Build with a file that changes on the host meanwhile, as a log does, taken as it is now; gives the manifest of what
+    was built. Raises InputOutputError, what the building raises, and SourceChangedError where it never ends."""
+    for _ in range(_CHANGES):
+        try:
+            build(manifest)
+            return manifest
+        except SourceChangedError as error:
+            entries = [replace(entry, sha256="") if entry.path == error.path else entry for entry in manifest.entries]
+            manifest = replace(manifest, entries=tuple(with_digests(host, entries, manifest.accounts)))
+    build(manifest)
+    return manifest
 
 
 def build_in(stage: Staging, host: HostRoot, manifest: Manifest, name: str) -> None:

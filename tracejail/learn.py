@@ -19,7 +19,7 @@ from tracejail.learner import ESCALATION, Learned, Learner, Proof, learner, run_
 from tracejail.manifest import read_manifest, write_manifest
 from tracejail.model import Accounts, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
 from tracejail.prove import prove
-from tracejail.replaceable import check_replaceable
+from tracejail.replaceable import check_manifest_place, check_replaceable
 from tracejail.result import result_of
 from tracejail.show import Show
 from tracejail.trace.engine import Engine
@@ -59,15 +59,10 @@ def _learn(options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
 
 
 def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | None:
-    if os.path.lexists(jail) and (os.path.islink(jail) or not os.path.isdir(jail)):
-        raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
     check_replaceable(jail, manifest_path, options.replace or options.append)
     if options.append:
         return read_manifest(manifest_path)
-    if not os.path.isdir(os.path.dirname(manifest_path)):
-        raise InputOutputError(f"{os.path.dirname(manifest_path)}: no such directory", "make it, or name another with -m")
-    if os.path.isdir(manifest_path):
-        raise InputOutputError(f"{manifest_path}: is a directory", "name another file for the manifest with -m")
+    check_manifest_place(manifest_path)
     return None
 
 

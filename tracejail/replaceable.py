@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 
-from tracejail.errors import TracejailError, UsageError
+from tracejail.errors import InputOutputError, TracejailError, UsageError
 from tracejail.kernel.processes import mount_points
 from tracejail.manifest import read_manifest
 
 
+def check_manifest_place(path: str) -> None:
+    """Raises InputOutputError where no manifest can be written to this absolute path."""
+    if not os.path.isdir(os.path.dirname(path)):
+        raise InputOutputError(f"{os.path.dirname(path)}: no such directory", "make it, or name another with -m")
+    if os.path.isdir(path):
+        raise InputOutputError(f"{path}: is a directory", "name another file for the manifest with -m")
+
+
 def check_replaceable(jail: str, manifest_path: str, replace: bool) -> None:
-    """Nothing where `jail` (an absolute path) is not there or empty. Raises UsageError: no `replace`, no manifest that
-    says that this directory is a jail, or something is mounted in it."""
+    """Nothing where `jail` (an absolute path) is not there or empty. Raises InputOutputError: it is no directory;
+    UsageError: no `replace`, no manifest that says that this directory is a jail, or something is mounted in it."""
+    if os.path.lexists(jail) and (os.path.islink(jail) or not os.path.isdir(jail)):
+        raise InputOutputError(f"{jail}: is not a directory", "name another place for the jail with -j")
     if not os.path.isdir(jail) or not os.listdir(jail):
         return
     if not replace:
