@@ -104,8 +104,9 @@ def family_of(process: int) -> list[int]:
 
 
 def live_thread(process: int) -> int:
-    """A thread of it that has not ended, the first if that is one; the process itself if there is none."""
-    return next((thread for thread in threads_of(process) if is_there(thread)), process)
+    """A thread of it that has not ended, its first one if that lives; the process itself if there is none. The first one's
+    id need not be the least: ids begin anew at pid_max."""
+    return next((thread for thread in (process, *threads_of(process)) if is_there(thread)), process)
 
 
 def command_line(process: int) -> tuple[str, ...]:
