@@ -27,12 +27,13 @@ def gain_powers(user: int, group: int, private_network: bool, say: Callable[[str
     if capabilities.SYS_ADMIN in capabilities.effective():
         return
     outer_user, outer_group = os.geteuid(), os.getegid()
+    given, lacks = _subordinate_ids(outer_user)  # before: in the namespace a module may not be readable
     line = Outside()
     # Its own network too: from a trial's one there is a way back only to one that belongs to the namespace.
     flags = namespaces.NEWUSER | namespaces.NEWNS | (namespaces.NEWNET if private_network else 0)
     try:
         namespaces.unshare(flags)
-        lacks = _map_subordinate(line, outer_user, outer_group)
+        lacks = lacks or _map_subordinate(line, given, outer_user, outer_group)
         if lacks:
             say(f"only one user is there in the trial: {lacks}")
             map_own(user, group, outer_user, outer_group)
@@ -64,8 +65,8 @@ def lacks() -> tuple[str, str] | None:
     return (message, hint) if message else None
 
 
-def _map_subordinate(line: Outside, user: int, group: int) -> str:
-    """Map the user to root and the subordinate ids to the others; "" or why not."""
+def _subordinate_ids(user: int) -> tuple[list[tuple[str, list[tuple[int, int]]]], str]:
+    """The programs that map a user's subordinate ids, with the ranges of users and of groups; or why there are none."""
     import pwd  # these two here, as root, who needs none of this, would wait 4 ms for them at each start
     import shutil
 
@@ -73,18 +74,27 @@ def _map_subordinate(line: Outside, user: int, group: int) -> str:
         name = pwd.getpwuid(user).pw_name
     except KeyError:
         name = str(user)
-    for (program, path), own in zip(_GIVEN_IDS, (user, group), strict=True):
-        ranges = _ranges(path, (name, str(user)))
-        found = shutil.which(program)
-        if not ranges or not found:
-            return f"{path} has no line for {name}" if not ranges else f"there is no {program} (Debian package uidmap)"
-        words = [found, str(os.getpid()), "0", str(own), "1"]
+    given = []
+    for program, path in _GIVEN_IDS:
+        ranges, found = _ranges(path, (name, str(user))), shutil.which(program)
+        if not ranges:
+            return [], f"{path} has no line for {name}"
+        if not found:
+            return [], f"there is no {program} (Debian package uidmap)"
+        given.append((found, ranges))
+    return given, ""
+
+
+def _map_subordinate(line: Outside, given: list[tuple[str, list[tuple[int, int]]]], user: int, group: int) -> str:
+    """Map the user to root and the subordinate ids to the others; "" or why not."""
+    for (program, ranges), own in zip(given, (user, group), strict=True):
+        words = [program, str(os.getpid()), "0", str(own), "1"]
         inner = 1
         for start, count in ranges:
             words += [str(inner), str(start), str(count)]
             inner += count
         failure = line.run(words)
-        if failure and program == "newgidmap":
+        if failure and (program, ranges) == given[1]:
             map_own(0, 0, user, group, only_groups=True)
             return ""
         if failure:
