@@ -63,6 +63,30 @@ def test_descriptors_and_maps(tmp_path: Path) -> None:
         assert opened[str(tmp_path / "deleted")].deleted
 
 
+_ALTERNATES = """
+import os, sys
+while True:
+    os.close(os.open(sys.argv[1], os.O_RDONLY))
+    os.close(os.open(sys.argv[2], os.O_WRONLY))
+"""
+
+
+def test_a_descriptor_whose_number_is_used_again(tmp_path: Path) -> None:
+    expected = {str(tmp_path / "read"): os.O_RDONLY, str(tmp_path / "written"): os.O_WRONLY}
+    for path in expected:
+        Path(path).touch()
+    seen = dict.fromkeys(expected, 0)
+    with subprocess.Popen([sys.executable, "-c", _ALTERNATES, *expected]) as child:
+        try:
+            while min(seen.values()) < 300:
+                for each in running.descriptors_of(child.pid):
+                    if each.path in expected:
+                        assert each.flags & os.O_ACCMODE == expected[each.path]
+                        seen[each.path] += 1
+        finally:
+            child.kill()
+
+
 def test_listening_sockets(tmp_path: Path) -> None:
     with socket.socket() as four, socket.socket(socket.AF_INET6) as six, socket.socket(socket.AF_UNIX) as local:
         four.bind(("127.0.0.1", 0))

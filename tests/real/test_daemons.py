@@ -30,6 +30,7 @@ class Row:
     user: str = ""
     held: tuple[str, ...] = ()      # paths that the jail must hold
     kept_out: tuple[str, ...] = ()  # and what it must not
+    first_differs: str = ""         # why the first who asks for a path is not the same one in each run
 
 
 def _port(number: int) -> str:
@@ -194,7 +195,8 @@ _VSFTPD_CLIENT = f"""
 ROWS = (
     Row("apache2", ("/usr/sbin/apache2", "-f", "{D}/apache2.conf", "-DFOREGROUND"), _apache, _APACHE_CLIENT,
         "this is one\nthis is two\ncgi: x=1\nwww-data\n404\n", _port(8080),
-        held=("{D}/sites/one.conf", "{D}/sites/two.conf", "/usr/bin/id"), kept_out=("{D}/www/two/never-asked.html",)),
+        held=("{D}/sites/one.conf", "{D}/sites/two.conf", "/usr/bin/id"), kept_out=("{D}/www/two/never-asked.html",),
+        first_differs="cgid's process makes its socket where the first process writes its pid file"),
     Row("nginx", ("/usr/sbin/nginx", "-c", "{D}/nginx.conf"), _nginx, _NGINX_CLIENT, "hello from nginx\n404\n",
         _port(8443), options=("--allow", "{D}/tls/server.key"), kept_out=("{D}/tls/ca.key",)),
     Row("redis", ("/usr/bin/redis-server", "{D}/redis.conf"), _redis, _REDIS_CLIENT,

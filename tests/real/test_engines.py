@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from pathlib import Path
 
@@ -17,14 +18,17 @@ from test_daemons import privilege_separation  # noqa: F401
 _TRIES = 10
 
 
-def _both(site: Site, *words: str) -> None:
+def _both(site: Site, *words: str, first_differs: str = "") -> None:
     """Which of two processes that run at once asks first for a directory may differ from run to run, by one engine too; a
-    difference of the engines would be there in each run."""
+    difference of the engines would be there in each run. Where that is known, who asked is not compared."""
     seen: dict[str, list[tuple[int, list[str]]]] = {"seccomp": [], "bpf": []}
     for _ in range(_TRIES):
         for engine, manifests in seen.items():
             rounds = learn(site, "--replace", "--engine", engine, *words)["rounds"]
-            manifests.append((rounds, Path(f"{site.jail}.json").read_text("utf-8").splitlines()))
+            text = Path(f"{site.jail}.json").read_text("utf-8")
+            if first_differs:
+                text = re.sub(r'"because": \{[^}]*\}', '"because": {}', text)
+            manifests.append((rounds, text.splitlines()))
         if any(manifest in seen["bpf"] for manifest in seen["seccomp"]):
             return
     ours, theirs = seen["bpf"][0], seen["seccomp"][0]
@@ -43,7 +47,7 @@ def test_daemon(site: Site, row: daemons.Row, privilege_separation: None) -> Non
     site.fresh(row.prepare)  # type: ignore[arg-type]
     user = ["-u", row.user] if row.user else []
     options = [*user, *site.fill_all(row.options), "--exercise", daemons._exercise(site, row)]
-    _both(site, *options, *site.fill_all(row.words))
+    _both(site, *options, *site.fill_all(row.words), first_differs=row.first_differs)
 
 
 # A process that bpf(2) is refused to, as container runtimes do it, and that then is the command behind it.

@@ -64,6 +64,7 @@ _SOCKETCALL, _SOCKETCALLS = 102, frozenset((5, 9, 10, 11, 12, 16, 17, 18, 19, 20
 ENDING = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 BLOCKED = ENDING | {signal.SIGCHLD}   # what the caller must block: they are waited for
 _PASSES = 100          # over the family, until nobody new is in it
+_QUIET = 2             # so many times
 _IDLE = 0.2            # seconds between two looks at the clock
 _LOOKING = 0.0001      # seconds of looking for the next stop before going to sleep, as in .tracer
 
@@ -176,11 +177,15 @@ class _Loop:
     def seize_family(self, first: int) -> None:
         """Attach to all threads of a process and of its descendants. Raises NotWatched for the first process."""
         left: dict[int, int] = {}
+        quiet = 0
         for _ in range(_PASSES):
             # A thread that is seized brings along what it makes; one that is not may make another one meanwhile.
             new = [(process, thread) for process in family_of(first) if process not in left
                    for thread in threads_of(process) if thread not in self.threads and is_there(thread)]
-            if not [each for each in new if self._seize(*each, left)]:
+            # One pass may miss a child whose sibling ends just then (proc_pid_task(5), children).
+            found = [each for each in new if self._seize(*each, left)]
+            quiet = 0 if found else quiet + 1
+            if quiet == _QUIET:
                 break
             if first in left:
                 raise NotWatched(first, left[first])
@@ -189,11 +194,11 @@ class _Loop:
         for process, number in left.items():
             self.ears.left(process, number)
         processes = {thread.process for thread in self.threads.values()}
-        self.ears.watching(len(processes), len(self.threads))
         # Not before: until here nobody has stopped, however large the family is.
         for thread_id in self.threads:
             with contextlib.suppress(ThreadGone):
                 ptrace.interrupt(thread_id)
+        self.ears.watching(len(processes), len(self.threads))
 
     def _seize(self, process: int, thread: int, left: dict[int, int]) -> bool:
         try:
