@@ -95,6 +95,7 @@ class Learner:
             reopen=options.reopen,
             again=options.again,
             stop=options.stop,
+            grace=options.grace,
             timeout=options.timeout,
             expect=options.expect,
             service=options.service,

@@ -313,6 +313,7 @@ class TrialOptions:
     again: bool = False                  # start it a second time, in what the first time left
     service: Service = Service()
     stop: str = "TERM"
+    grace: float = 10.0                  # seconds from the stop signal to SIGKILL
     timeout: float = 60.0                # seconds that one run may take in all
     expect: int = 0                      # the exit status that is right for the target
     network: str = "private"             # private or host

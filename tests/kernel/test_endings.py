@@ -94,9 +94,9 @@ if not os.fork():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True: time.sleep(9)
 """ + _STOPS + _SERVE
-    result = learn(tmp_path, program, "--exercise", _ASK, within=2 * 10 + 4)
+    result = learn(tmp_path, program, "--grace", "3", "--exercise", _ASK, within=2 * 3 + 4)
     assert result["clean"], result
-    note = "it left 1 process behind, not ended within 10 s of SIGTERM and killed"
+    note = "it left 1 process behind, not ended within 3 s of SIGTERM and killed"
     assert note in result["notes"], result["notes"]
 
 
@@ -122,7 +122,7 @@ def test_it_ignores_the_stop_signal(tmp_path: Path) -> None:
     program = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + _SERVE
     result = learn(tmp_path, program, "--exercise", _ASK, within=2 * 10 + 4)
     assert result["clean"], result
-    assert "it did not end within 10 s of SIGTERM and was killed (--stop names another signal)" in result["notes"]
+    assert "it did not end within 10 s of SIGTERM and was killed (--stop names another signal, --grace another time)" in result["notes"]
     assert result["ended"].endswith("was killed by SIGKILL after it was told to stop")
     assert learn(tmp_path, program, "--stop", "INT", "--exercise", _ASK, within=6)["clean"]
 
@@ -252,7 +252,7 @@ def _with_service(tmp_path: Path, service: Service, timeout: float = 20) -> tupl
 def test_a_stop_step_that_hangs(tmp_path: Path) -> None:
     began = time.monotonic()
     reason, _ = _with_service(tmp_path, Service(stop=(Step(("/bin/sleep", "98768")),)))
-    assert reason == "at the stop: /bin/sleep 98768 did not end within 10 s and was killed"
+    assert reason == "at the stop: /bin/sleep 98768 did not end within 10 s and was killed (--grace)"
     assert time.monotonic() - began < 10 + 2 * _SLACK
 
 

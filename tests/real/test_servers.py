@@ -102,12 +102,16 @@ def _children(process: int) -> list[int]:
         return []
 
 
+def _prepare(site: Site, host: PrivateHost, *scripts: str) -> None:
+    for script in scripts:
+        host.shell(script.replace("{T}", str(site.files)))
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_server(site: Site, host: PrivateHost, row: Row) -> None:
     site.fresh(None)
     client = _client(site, row)
-    if row.prepare:
-        host.shell(row.prepare.replace("{T}", str(site.files)))
+    _prepare(site, host, row.runtime, row.prepare)
     options = ["--again", "--stop", row.stop]
     options += ["--reload", row.reload] if row.reload else []
     options += ["--reopen", row.reopen] if row.reopen else []
@@ -136,3 +140,25 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
                     jailed.serves(row, client)
         finally:
             jailed.end(signal.Signals[f"SIG{row.stop}"])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.unit], ids=lambda row: row.unit)
+def test_unit(site: Site, host: PrivateHost, row: Row) -> None:
+    """The unit is enough, beside what may be copied of what is secret."""
+    site.fresh(None)
+    client = _client(site, row)
+    _prepare(site, host, row.prepare)
+    allowed = [word for pair in pairwise(row.options) if pair[0] == "--allow" for word in pair]
+    done = host.tracejail("learn", "--json", "-j", str(site.jail), "--unit", row.unit, *allowed, "--exercise", client)
+    result = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    told = {key: result.get(key) for key in ("reason", "ended", "missing", "denied", "notes", "rounds")}
+    told["said"] = _text(site.files / "said")
+    assert done.returncode == 0, f"exit {done.returncode}\n{json.dumps(told, indent=1)}\n{done.stderr[-4000:]}"
+    manifest = json.loads(Path(f"{site.jail}.json").read_text("utf-8"))
+    # Not what is to be kept out: what a unit runs beside the server may need it.
+    assert set(row.held) <= set(entry_paths(manifest))
+    jailed = Jailed(host, site, row, manifest)
+    try:
+        jailed.serves(row, client)
+    finally:
+        jailed.end(signal.Signals[f"SIG{row.stop}"])

@@ -55,6 +55,7 @@ DRIVE = (
     Option("--reopen", "reopen", "SIGNAL", "send this (USR1, say) for new log files, and exercise again"),
     Option("--again", "again", "", "start it a second time, in what the first time left, and exercise again"),
     Option("--stop", "stop", "SIGNAL", "how it is told to end (default TERM)"),
+    Option("--grace", "grace", "S", "seconds that it then has until it is killed (default 10)", number=True),
     Option("--expect", "expect", "STATUS", "the exit status that is right for it (default 0)", number=True),
 )
 POLICY = (

@@ -31,12 +31,12 @@ _SETTLED = Rest(0.008, 0.15, 2.0)
 _SPEECHLESS = Rest(2.0, 5.0, float("inf"))
 _AFTER_SIGNAL = 0.3    # seconds that a target may take to begin with what a signal asks for
 _TELLING = 0.1         # seconds that the end of a target may take to be told
-_GRACE = 10.0          # seconds from the stop signal to SIGKILL
-_GRACE_LATE = 2.0      # the same after a time-out
+_GRACE_LATE = 2.0      # seconds from the stop signal to SIGKILL, at most, after a time-out
 _LEFT_BEHIND = 2.0     # seconds from the end of the target to the stop of what it left behind
 _FORSAKEN = 3.0        # seconds that an exercise may take to end when there is nothing left that it could drive
 _ASKING = 5.0          # seconds that one call of --ready command: may take
 _BETWEEN = 0.1         # seconds between two looks at --ready
+_KILLED = 10.0         # seconds from SIGKILL to the next
 _KILLS = 2             # times that SIGKILL is tried
 
 # What is waited for happens between two resumptions.
@@ -53,6 +53,7 @@ class Drive:
     reopen: str = ""          # signal name
     again: bool = False       # a second start, in what the first left
     stop: str = "TERM"
+    grace: float = 10.0       # seconds from the stop signal to SIGKILL
     timeout: float = 60.0     # seconds that one start may take, with all that is done to it
     expect: int = 0
     service: Service = Service()
@@ -87,7 +88,7 @@ def phases(run: Run) -> Waits:
 
 
 def _once(run: Run, which: str) -> Waits:
-    grace = _GRACE
+    grace = run.drive.grace
     service = run.drive.service
     try:
         run.begin(f"{which}start")
@@ -103,7 +104,7 @@ def _once(run: Run, which: str) -> Waits:
         run.fail(*time_out_words(run))
         if run.exercise:
             run.outcome.failed_output = run.end_exercise()
-        grace = _GRACE_LATE
+        grace = min(grace, _GRACE_LATE)
     yield from _stop(run, f"{which}stop", grace)
 
 
@@ -285,8 +286,9 @@ def _send(run: Run, name: str) -> None:
         members.send(process, number)
 
 
-def _steps(run: Run, steps: Iterable[Step], deadline: float = float("inf")) -> Waits:
-    """Commands that run in the trial, each to its end. The time-out does not come at a stop: there is a deadline then."""
+def _steps(run: Run, steps: Iterable[Step], grace: float = float("inf")) -> Waits:
+    """Commands that run in the trial, each to its end. The time-out does not come at a stop: they have that grace then."""
+    deadline = monotonic() + grace
     for step in steps:
         words = " ".join(step.argv)
         process = yield from run.start_step(step)
@@ -294,7 +296,7 @@ def _steps(run: Run, steps: Iterable[Step], deadline: float = float("inf")) -> W
         while process not in run.step_ended:
             if monotonic() > deadline:
                 run.members.send(process, signal.SIGKILL)
-                raise Failed(f"{words} did not end within {_GRACE:g} s and was killed")
+                raise Failed(f"{words} did not end within {grace:g} s and was killed (--grace)")
             yield
         status = run.step_ended.pop(process)
         if status != 0 and not step.may_fail:
@@ -306,9 +308,9 @@ def _stop(run: Run, phase: str, grace: float) -> Waits:
     run.enter_phase(phase)
     outcome, drive, members = run.outcome, run.drive, run.members
     outcome.stopped = outcome.status is None
-    if members.main() and drive.service.stop and grace == _GRACE:
+    if members.main() and drive.service.stop and not outcome.timed_out:
         try:
-            yield from _steps(run, drive.service.stop, monotonic() + grace)
+            yield from _steps(run, drive.service.stop, grace)
         except Failed as failure:
             run.fail(failure.reason, failure.hint)
     members.tell_to_end(drive.stop)
@@ -321,7 +323,7 @@ def _stop(run: Run, phase: str, grace: float) -> Waits:
             if kills == _KILLS:
                 return
             members.kill_all()
-            kills, deadline = kills + 1, now + _GRACE
+            kills, deadline = kills + 1, now + _KILLED
         elif run.main_ended and now > next_signal and now - run.main_ended > _SETTLED.asleep:
             next_signal = now + _LEFT_BEHIND
             members.tell_to_end(drive.stop)  # what the target left behind
@@ -334,7 +336,7 @@ def _say_killed(run: Run, kills: int, grace: float) -> None:
     if kills:
         text = f"{count} did not end on SIGKILL: the kernel holds them"
     elif run.outcome.status is None:
-        text = f"it did not end within {grace:g} s of {name} and was killed (--stop names another signal)"
+        text = f"it did not end within {grace:g} s of {name} and was killed (--stop names another signal, --grace another time)"
     else:
         text = f"it left {count} behind, not ended within {grace:g} s of {name} and killed"
     run.outcome.notes[text] = None

@@ -11,7 +11,7 @@ ROWS = (
     Row(
         "redis", ("redis-server", "redis-tools"),
         ("/usr/bin/redis-server", "/etc/redis/redis.conf", "--supervised", "systemd", "--daemonize", "no"),
-        prepare="install -d -o redis -g redis -m 2755 /run/redis",
+        unit="redis-server", runtime="install -d -o redis -g redis -m 2755 /run/redis",
         client=f"""
 {_REDIS} set greeting 'hello from redis'
 {_REDIS} get greeting
@@ -34,6 +34,7 @@ test -s $TRACEJAIL_ROOT/var/lib/redis/dump.rdb && echo dumped
         "postgresql", ("postgresql-15", "postgresql-client-15"),
         ("/usr/lib/postgresql/15/bin/postgres", "-D", "/var/lib/postgresql/15/main", "-c",
          "config_file=/etc/postgresql/15/main/postgresql.conf"),
+        unit="postgresql@15-main",
         prepare="""
 install -d -o postgres -g postgres -m 2775 /run/postgresql
 make-ssl-cert generate-default-snakeoil
@@ -70,7 +71,7 @@ NOTICE:  from a block
     ),
     # As mariadb.service starts it.
     Row(
-        "mariadb", ("mariadb-server", "mariadb-client"), ("/usr/sbin/mariadbd",),
+        "mariadb", ("mariadb-server", "mariadb-client"), ("/usr/sbin/mariadbd",), unit="mariadb",
         prepare="install -d -o mysql -g root -m 755 /run/mysqld",
         # By the socket first, where root is who is root (unix_socket), then by TCP with a password.
         client="""
@@ -103,6 +104,7 @@ unix_socket
         "memcached", ("memcached",),
         ("/usr/bin/memcached", "-m", "64", "-p", "11211", "-u", "memcache", "-l", "127.0.0.1", "-P",
          "/var/run/memcached/memcached.pid"),
+        unit="memcached",
         prepare="install -d -o memcache -g memcache /run/memcached",
         client="""
 lines() { for line in "$@" quit; do printf '%s\\r\\n' "$line"; done; }

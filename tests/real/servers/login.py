@@ -32,8 +32,8 @@ ssh {_SSH} nobody@127.0.0.1 true 2>/dev/null; echo $?
 ROWS = (
     Row(
         "vsftpd", ("vsftpd",), ("/usr/sbin/vsftpd", "/etc/vsftpd.conf"),
+        unit="vsftpd", runtime="mkdir -p /var/run/vsftpd/empty",
         prepare="""
-mkdir -p /var/run/vsftpd/empty
 adduser --quiet --disabled-password --gecos '' anna
 echo anna:by-ftp | chpasswd
 mkdir ~anna/sub
@@ -48,8 +48,8 @@ echo 'ftpd_banner=generation-1' >>/etc/vsftpd.conf
     ),
     Row(
         "sshd", ("openssh-server", "openssh-client"), ("/usr/sbin/sshd", "-D"),
+        unit="ssh", runtime="install -d -m 755 /run/sshd",
         prepare="""
-install -d -m 755 /run/sshd
 ssh-keygen -q -A
 adduser --quiet --disabled-password --gecos '' anna
 ssh-keygen -q -t ed25519 -N '' -C test -f {T}/key

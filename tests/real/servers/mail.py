@@ -43,6 +43,7 @@ _DOVECOT_CLIENT = f"""
 ROWS = (
     Row(
         "postfix", ("postfix",), ("/usr/sbin/postfix", "start"),
+        unit="postfix@-",
         prepare="""
 adduser --quiet --disabled-password --gecos '' anna
 adduser --quiet --disabled-password --gecos '' bert
@@ -60,6 +61,7 @@ sed -i 's/^smtpd_banner = .*/smtpd_banner = $myhostname ESMTP generation-1/' /et
     ),
     Row(
         "dovecot", ("dovecot-imapd", "openssl"), ("/usr/sbin/dovecot", "-F"),
+        unit="dovecot",
         prepare="""
 adduser --quiet --disabled-password --gecos '' anna
 echo anna:by-imap | chpasswd

@@ -36,6 +36,7 @@ _DNSMASQ_CLIENT = f"""
 ROWS = (
     Row(
         "bind", ("bind9", "bind9-dnsutils"), ("/usr/sbin/named", "-f", "-u", "bind"),
+        unit="named",
         prepare="""
 install -d -o root -g bind -m 775 /run/named
 cat >>/etc/bind/named.conf.local <<'END'
@@ -58,6 +59,7 @@ END
     ),
     Row(
         "unbound", ("unbound", "bind9-dnsutils"), ("/usr/sbin/unbound", "-d", "-p"),
+        unit="unbound",
         prepare="""
 /usr/libexec/unbound-helper root_trust_anchor_update
 cat >/etc/unbound/unbound.conf.d/test.conf <<'END'
@@ -75,6 +77,7 @@ END
     Row(
         "dnsmasq", ("dnsmasq", "bind9-dnsutils"),
         ("/usr/sbin/dnsmasq", "-k", "-u", "dnsmasq", "-7", "/etc/dnsmasq.d,.dpkg-dist,.dpkg-old,.dpkg-new", "--local-service"),
+        unit="dnsmasq",
         prepare="""
 printf 'txt-record=text.test,from dnsmasq\\n' >/etc/dnsmasq.d/test
 printf '192.0.2.7 www.test\\n192.0.2.101 generation.test\\n' >>/etc/hosts

@@ -18,6 +18,8 @@ class Row:
     command: tuple[str, ...]           # what stands after the options: the program and its words, or --unit NAME
     client: str                        # shell lines, run in the target's network; $TRACEJAIL_ROOT is the jail
     expected: str                      # what the client prints
+    unit: str = ""                     # its systemd unit, where that says all that learning needs to know
+    runtime: str = ""                  # shell line that makes what is made for a unit (RuntimeDirectory)
     prepare: str = ""                  # shell lines: configuration beside the package's default, data
     ready: str = ""                    # shell line that succeeds when the server serves; by default the client itself
     reload: str = "HUP"                # signal, command:CMD, or "" where it has no reload

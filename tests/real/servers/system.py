@@ -36,9 +36,10 @@ mv $log/syslog $log/syslog.1
 ROWS = (
     Row(
         "chrony", ("chrony",), ("/usr/sbin/chronyd", "-d", "-x", "-F", "1"),
+        unit="chrony", runtime="install -d -o _chrony -g _chrony -m 700 /run/chrony",
         prepare="""
-install -d -o _chrony -g _chrony -m 700 /run/chrony
 printf 'local stratum 10\\nallow 127.0.0.1\\n' >/etc/chrony/conf.d/test.conf
+echo 'DAEMON_OPTS="-F 1 -x"' >/etc/default/chrony
 """,
         client=_CHRONY_CLIENT, ready=f"{_CHRONYC} tracking",
         expected="reference 7F7F0101 ()\nstratum 10\nSystem clock wrong by\n",
@@ -47,6 +48,7 @@ printf 'local stratum 10\\nallow 127.0.0.1\\n' >/etc/chrony/conf.d/test.conf
     ),
     Row(
         "rsyslog", ("rsyslog",), ("/usr/sbin/rsyslogd", "-n", "-iNONE"),
+        unit="rsyslog",
         prepare="""
 printf 'module(load="imudp")\\ninput(type="imudp" port="514" address="127.0.0.1")\\n' >/etc/rsyslog.d/test.conf
 """,

@@ -14,6 +14,7 @@ _ASK = "curl -sS --noproxy '*'"
 ROWS = (
     Row(
         "nginx", ("nginx-light", "openssl"), ("/usr/sbin/nginx", "-g", "daemon off;"),
+        unit="nginx",
         prepare="""
 mkdir /etc/nginx/tls
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \\
@@ -38,6 +39,7 @@ cp /etc/nginx/tls/certificate.pem {T}/
     Row(
         "php-fpm", ("php8.2-fpm", "libfcgi-bin"),
         ("/usr/sbin/php-fpm8.2", "--nodaemonize", "--fpm-config", "/etc/php/8.2/fpm/php-fpm.conf"),
+        unit="php8.2-fpm",
         prepare="""
 install -d -o www-data -g www-data /run/php
 cat >/var/www/html/hello.php <<'END'
@@ -78,9 +80,8 @@ Status: 404 Not Found
     # PHP-FPM stays outside, with its packaged pool, whose socket is in the jail: so did an administrator who had it there.
     Row(
         "apache2", ("apache2", "php8.2-fpm", "ssl-cert"), ("/usr/sbin/apache2", "-DFOREGROUND"),
+        unit="apache2", runtime="install -d /run/apache2; install -d -o www-data /run/apache2/socks /run/lock/apache2",
         prepare="""
-install -d /run/apache2
-install -d -o www-data /run/apache2/socks /run/lock/apache2
 install -d -o www-data -g www-data /run/php
 make-ssl-cert generate-default-snakeoil
 { a2enmod ssl proxy_fcgi rewrite userdir headers; a2enconf php8.2-fpm; a2ensite default-ssl; } >/dev/null 2>&1
@@ -129,6 +130,7 @@ logged
         "haproxy", ("haproxy", "ssl-cert"),
         ("/usr/sbin/haproxy", "-Ws", "-f", "/etc/haproxy/haproxy.cfg", "-p", "/run/haproxy.pid", "-S",
          "/run/haproxy-master.sock"),
+        unit="haproxy",
         prepare="""
 install -d -m 2775 -o haproxy -g haproxy /run/haproxy
 make-ssl-cert generate-default-snakeoil
@@ -189,8 +191,8 @@ hello from lua
     # As squid.service starts it, before a server of the exercise.
     Row(
         "squid", ("squid",), ("/usr/sbin/squid", "--foreground", "-sYC"),
+        unit="squid", runtime="install -d -g proxy -m 775 /run/squid",
         prepare="""
-install -d -g proxy -m 775 /run/squid
 echo '127.0.0.1 pages.example' >>/etc/hosts
 mkdir {T}/pages
 echo 'hello from behind squid' >{T}/pages/page.txt
