@@ -7,7 +7,6 @@ import collections
 import errno
 import os
 import shlex
-import signal
 import time
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +32,7 @@ from tracejail.kernel.running import (
     program_of,
     tracer_of,
 )
+from tracejail.kernel.waiting import blocked
 from tracejail.manifest import read_manifest, write_manifest
 from tracejail.model import Command, EntryType, LearnResult, Manifest, SyscallRecord, TrialOptions
 from tracejail.replaceable import check_manifest_place, check_replaceable
@@ -234,13 +234,11 @@ def _watch(daemon: _Daemon, calls: Calls, seconds: float, show: Show) -> Over:
         ears = Ears(heard, born, left, watching)
         over[0] = watch(daemon.process, seconds, daemon.root.path != "/", ears)
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     try:
-        let_go_after(work, talk)
+        with blocked(BLOCKED):
+            let_go_after(work, talk)
     except NotWatched as refused:
         raise _why_not(refused) from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return over[0]
 
 

@@ -70,25 +70,33 @@ def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | 
 
 
 def _learn_with_least_mounts(work: Learner) -> Learned:
-    """Learn without virtual file systems; only where that ends badly, with those that the target asked for. A time-out is
-    paid once more at most: at a start, where the target may wait for what it lacks, with all of them at once."""
-    mounts = frozenset(work.options.mounts)
-    first = learned = _learn_once(work, mounts)
-    for name in ESCALATION:
+    """Learn without virtual file systems; only where that ends badly, with those that the target asked for: each by itself,
+    then together. A time-out is paid once more at most: at a start, where the target may wait for what it lacks, with all
+    of them at once."""
+    given = frozenset(work.options.mounts)
+    first = learned = _learn_once(work, given)
+    asked: set[str] = set()
+    tried = {given}
+    while not as_expected(learned.outcome, work.options.expect):
         outcome = learned.outcome
-        if as_expected(outcome, work.options.expect):
-            return learned
-        asked = {note.reason for note in learned.ledger.virtual.values()} - mounts
+        asked |= {note.reason for note in learned.ledger.virtual.values()} - given
         if outcome.timed_out and (learned is not first or not outcome.failed_in.endswith("start")):
             if asked and learned is first:
                 work.notes[f"it asked for {' and '.join(sorted(asked))} too: with --mount, if that is what it waits for"] = None
-            break
-        if name in asked:
-            more = asked if outcome.timed_out else {name}
-            mounts |= more
-            work.show.say(f"it {ended_words(outcome)} without {' and '.join(sorted(more))}: once more with it")
-            learned = _learn_once(work, mounts)
-    return learned if as_expected(learned.outcome, work.options.expect) else first
+            return first
+        more = next((more for more in _mounts_to_try(asked, outcome.timed_out) if given | more not in tried), None)
+        if more is None:
+            return first
+        work.show.say(f"it {ended_words(outcome)}: once more with {' and '.join(sorted(more))}")
+        tried.add(given | more)
+        learned = _learn_once(work, given | more)
+    return learned
+
+
+def _mounts_to_try(asked: set[str], at_once: bool) -> list[frozenset[str]]:
+    names = [name for name in ESCALATION if name in asked]
+    together = [frozenset(names[: count + 1]) for count in range(1, len(names))]
+    return [frozenset(names)] if at_once else [*(frozenset((name,)) for name in names), *together]
 
 
 def _learn_once(work: Learner, mounts: frozenset[str]) -> Learned:

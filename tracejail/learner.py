@@ -79,6 +79,7 @@ class Learner:
             uid=self.user.uid,
             gid=self.user.gid,
             groups=self.user.groups,
+            umask=options.service.umask,
             filter=self.engine_for(manner).filter,
             standard=(0, 1, 2) if terminal else (self.stdin, 1, 2),
             terminal=terminal,
@@ -159,7 +160,6 @@ def run_once(work: Learner, root: int, mounts: frozenset[str], answers: Answers,
     outcome = run(stage, launch, lambda step: work.step(launch, step), work.drive(what), engine, answers, work.show)
     for address in answers.unreachable if stage.private_network else ():
         work.unreachable[address] = None
-        work.notes[f"a connect to {address} failed: the trial's network is private (--net host)"] = None
     return outcome
 
 

@@ -234,6 +234,7 @@ class Service:
     directories: tuple[MadeDirectory, ...] = ()
     sockets: tuple[str, ...] = ()               # listening ones that it is given: tcp:[ADDRESS:]PORT, udp:, unix:PATH
     pid_file: str = ""                          # where a target that forks says which process it is
+    umask: int = -1                             # that it starts with; -1: the caller's
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from tracejail.trial.outcome import Outcome, ended_words, exit_status
 from tracejail.trial.supply import CLOSED
 
 _TAIL = 20  # lines
+_NAMED = 3  # addresses
 
 
 def why_not(
@@ -82,5 +83,13 @@ def result_of(
         log=tail(outcome.log) if reason else b"",
         phase=(outcome.failed_in or outcome.ended_in or outcome.phase) if reason else "",
         misses=lines,
-        notes=tuple(work.notes),
+        notes=(*work.notes, *_unreachable(work)),
     )
+
+
+def _unreachable(work: Learner) -> list[str]:
+    addresses = list(work.unreachable)
+    if not addresses:
+        return []
+    more = f" and {len(addresses) - _NAMED} more" if len(addresses) > _NAMED else ""
+    return [f"a connect to {', '.join(addresses[:_NAMED])}{more} failed: the trial's network is private (--net host)"]

@@ -115,6 +115,24 @@ def test_a_time_out_is_not_paid_for_each_mount(tmp_path: Path) -> None:
     assert {mount["type"] for mount in result["mounts"]} == {"proc", "sysfs"}
 
 
+@pytest.mark.parametrize("needs", [("/sys/kernel/mm",), ("/proc/stat", "/sys/kernel/mm")], ids=["one", "both"])
+def test_no_mount_stays_that_did_not_help(tmp_path: Path, needs: tuple[str, ...]) -> None:
+    """It asks for /proc and for /sys; the one that it does without is not in the jail."""
+    asks = "there = [os.path.exists(path) for path in ('/proc/stat', '/sys/kernel/mm')]\n"
+    program = f"{asks}if not all(os.path.exists(path) for path in {needs!r}): sys.exit('not there')\n" + _STOPS + _SERVE
+    result = learn(tmp_path, program, "--exercise", _ASK, within=6)
+    assert result["clean"], result
+    assert {mount["path"] for mount in result["mounts"]} == {f"/{path.split('/')[1]}" for path in needs}
+    assert result["rounds"] == (4 if len(needs) == 1 else 5)
+
+
+def test_addresses_outside_are_one_note(tmp_path: Path) -> None:
+    asks = "for port in range(9):\n    try: socket.create_connection(('192.0.2.1', 7000 + port), 1)\n    except OSError: pass\n"
+    notes = learn(tmp_path, asks + _STOPS + _SERVE, "--exercise", _ASK, within=4)["notes"]
+    expected = "a connect to 192.0.2.1:7000, 192.0.2.1:7001, 192.0.2.1:7002 and 6 more failed: "
+    assert [note.startswith(expected) for note in notes if "192.0.2.1" in note] == [True]
+
+
 # --- the stop ---------------------------------------------------------------------------------------------------------
 
 
@@ -244,7 +262,7 @@ def _with_service(tmp_path: Path, service: Service, timeout: float = 20) -> tupl
     """Learn the server with this service; the reason and the report."""
     (tmp_path / "early").touch()
     argv = (_PYTHON, "-I", "-S", "-c", _HEAD + _STOPS + _SERVE, str(tmp_path))
-    options = TrialOptions(argv, jail=str(tmp_path / "jail"), exercises=(_ASK,), service=service, timeout=timeout)
+    options = TrialOptions(argv, jail=str(tmp_path / "jail"), exercises=(_ASK,), service=service, timeout=timeout, replace=True)
     result = learn_here(options, Silent())
     assert not processes(str(tmp_path))
     return result.reason, summary(result, True, False)
@@ -255,6 +273,14 @@ def test_a_stop_step_that_hangs(tmp_path: Path) -> None:
     reason, _ = _with_service(tmp_path, Service(stop=(Step(("/bin/sleep", "98768")),)))
     assert reason == "at the stop: /bin/sleep 98768 did not end within 10 s and was killed (--grace)"
     assert time.monotonic() - began < 10 + 2 * _SLACK
+
+
+def test_what_a_step_knows(tmp_path: Path) -> None:
+    """The target's process id, as a word and as a variable (systemd.service(5)), and the unit's umask."""
+    script = 'test "$1" = "$(/bin/printenv MAINPID)" && kill -0 $1 && test "$(umask)" = 0027'
+    step = Step(("/bin/sh", "-c", script, "sh", "$MAINPID"))
+    assert _with_service(tmp_path, Service(after=(step,), umask=0o027))[0] == ""
+    assert "ended with status 1" in _with_service(tmp_path, Service(after=(step,), umask=0o022))[0]
 
 
 def test_a_step_before_the_start_that_hangs(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Launch:
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
+    umask: int = -1                    # -1: the caller's
     filter: bytes = b""                # packed seccomp filter
     standard: tuple[int, int, int] = (0, 1, 2)
     sockets: tuple[int, ...] = ()      # handed over as descriptors 3 and on, sd_listen_fds(3)
@@ -273,6 +274,8 @@ def _target(launch: Launch, init: int, able: Powers, ours: socket.socket, theirs
         os.closerange(3 + len(launch.sockets), channel.fileno())
         os.closerange(channel.fileno() + 1, 1 << 16)
         os.chdir(launch.directory)
+        if launch.umask >= 0:
+            os.umask(launch.umask)
         privileged = capabilities.SYS_ADMIN in capabilities.effective()
         if launch.filter:
             seccomp.install(launch.filter, privileged)

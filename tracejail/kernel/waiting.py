@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
+import signal
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .syscalls import libc
 
 _RECORD = 128              # bytes of struct signalfd_siginfo; the signal's number comes first
 _CLOEXEC, _NONBLOCK = 0o2000000, 0o4000
+
+
+@contextlib.contextmanager
+def blocked(signals: Iterable[int]) -> Iterator[None]:
+    """With these signals blocked for the calling thread, and those that it makes, beside those that are."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Waiting:

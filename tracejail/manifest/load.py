@@ -257,6 +257,8 @@ def _check(manifest: Manifest) -> None:
             raise _Wrong(f"{place.path!r}: not a normal absolute path")
         if not 0 <= place.mode <= 0o7777 or not (0 <= place.uid <= _MOST_ID and 0 <= place.gid <= _MOST_ID):
             raise _Wrong(f"{place.path}: no such mode or owner can be")
+    if not -1 <= manifest.command.service.umask <= 0o777:
+        raise _Wrong("command: service: no such umask can be")
     for mount in manifest.mounts:
         if _MOUNTS.get(mount.type) != mount.path:
             raise _Wrong(f"mount of {mount.type} on {mount.path}: not one that a jail may ask for")

@@ -42,6 +42,7 @@ def trial_options(unit: Unit, given: Collection[str] = ()) -> TrialOptions:
             directories=unit.directories,
             sockets=unit.sockets,
             pid_file=unit.pid_file,
+            umask=unit.umask,
         ),
     )
 

@@ -51,7 +51,6 @@ _NOT_DONE = (
     ("BusName", "", "there is no bus in the trial"),
     ("StandardInput", "null", "its standard input is empty"),
     ("AmbientCapabilities", "", "they are not given in the trial"),
-    ("UMask", "0022 022 022 22", "files are made with 0022"),
     ("JoinsNamespaceOf", "", "its namespaces are its own"),
     ("NetworkNamespacePath", "", "its network is its own"),
 )
@@ -62,7 +61,7 @@ _KNOWN = (
     "Environment EnvironmentFile PassEnvironment UnsetEnvironment WorkingDirectory PIDFile KillSignal ReloadSignal Sockets "
     "PermissionsStartOnly ExecSearchPath Restart RestartSec TimeoutSec TimeoutStartSec TimeoutStopSec TimeoutAbortSec "
     "RestartPreventExitStatus RestartForceExitStatus RestartKillSignal StandardOutput StandardError SyslogIdentifier "
-    "RemainAfterExit GuessMainPID NotifyAccess RuntimeDirectoryPreserve StartLimitInterval StartLimitBurst"
+    "RemainAfterExit GuessMainPID NotifyAccess UMask RuntimeDirectoryPreserve StartLimitInterval StartLimitBurst"
 )
 
 
@@ -85,6 +84,7 @@ class Unit:
     directories: tuple[MadeDirectory, ...] = ()
     sockets: tuple[str, ...] = ()           # as Service.sockets
     pid_file: str = ""
+    umask: int = 0o022
     kill_signal: str = "SIGTERM"
     reload_signal: str = ""
     warnings: tuple[str, ...] = ()          # what is otherwise than systemd would have it
@@ -157,6 +157,7 @@ class _Reader:
             directory=self._directory(account, directories),
             directories=directories,
             sockets=self._sockets(),
+            umask=self._mode("UMask", 0o022, 0o777),
             pid_file=_normal(os.path.join("/run", pid_file)) if pid_file else "",
             kill_signal=self.settings.text("KillSignal", "SIGTERM"),
             reload_signal=self.settings.text("ReloadSignal", "SIGHUP") if kind == "notify-reload" else "",
@@ -272,7 +273,7 @@ class _Reader:
     def _directories(self, owner: tuple[int, int]) -> tuple[tuple[MadeDirectory, ...], dict[str, str]]:
         made, variables = [], {}
         for key, place, variable in _DIRECTORIES:
-            mode, paths = self._mode(key + "Mode"), []
+            mode, paths = self._mode(key + "Mode", 0o755, 0o7777), []
             for word in self.settings.words(key):
                 name, colon, _ = word.partition(":")
                 if name.startswith("/") or ".." in name.split("/") or not name.strip("/."):
@@ -292,11 +293,11 @@ class _Reader:
                 variables[variable] = ":".join(dict.fromkeys(paths))
         return tuple(dict.fromkeys(made)), variables
 
-    def _mode(self, key: str) -> int:
-        text = self.settings.text(key, "0755")
-        if text.strip("01234567") or len(text) > 5 or int(text, 8) > 0o7777:
-            self.settings.warnings.append(f"{key}={text}: not a mode, and taken for 0755")
-            return 0o755
+    def _mode(self, key: str, default: int, most: int) -> int:
+        text = self.settings.text(key, f"{default:04o}")
+        if text.strip("01234567") or len(text) > 5 or int(text, 8) > most:
+            self.settings.warnings.append(f"{key}={text}: not a mode, and taken for {default:04o}")
+            return default
         return int(text, 8)
 
     def _directory(self, account: Account | None, made: tuple[MadeDirectory, ...]) -> str:

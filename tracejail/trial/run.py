@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from time import monotonic
 
@@ -14,6 +14,7 @@ from tracejail.jail.enter import Launch, Stage, Started, set_stage, start
 from tracejail.kernel import ptrace
 from tracejail.kernel.processes import adopt_orphans, children, inner_id
 from tracejail.kernel.sockets import is_datagram
+from tracejail.kernel.waiting import blocked
 from tracejail.model import Step, SyscallRecord, Want
 from tracejail.show import Show
 from tracejail.trace.engine import Answer, Engine, Hooks
@@ -47,17 +48,8 @@ def run(
     Raises KernelLacksError, InputOutputError (a tree that is full, a source that changes), Interrupted.
     Whatever happens, no process of the target is left.
     """
-    with _signals_blocked():
+    with blocked(BLOCKED):
         return Run(stage, launch, step, drive, engine, answers, show).go()
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Run:
@@ -297,10 +289,11 @@ class Run:
 
     def start_step(self, step: Step) -> Generator[None, None, int]:
         """Start a step; gives its process id."""
-        main = next(iter(self.members.main()), 0)
-        launch = self.step(step)
-        words = tuple(word.replace("$MAINPID", str(inner_id(main))) if main else word for word in launch.argv)
-        started = yield from self._start(replace(launch, argv=words, standard=self.launch.standard))
+        launch = replace(self.step(step), standard=self.launch.standard)
+        if main := next(iter(self.members.main()), 0):
+            words = tuple(word.replace("$MAINPID", str(inner_id(main))) for word in launch.argv)
+            launch = replace(launch, argv=words, environment={**launch.environment, "MAINPID": str(inner_id(main))})
+        started = yield from self._start(launch)
         self.steps[started.target] = started
         return started.target
 

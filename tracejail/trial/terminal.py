@@ -6,10 +6,10 @@ import contextlib
 import os
 import signal
 
+from tracejail.kernel.waiting import blocked
+
 
 def take_terminal_back(terminal: int) -> None:
     """The target was the foreground job; now it is this process again (tcsetpgrp(3), from the background)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-    with contextlib.suppress(OSError):
+    with blocked({signal.SIGTTOU}), contextlib.suppress(OSError):
         os.tcsetpgrp(terminal, os.getpgrp())
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
