@@ -7,7 +7,7 @@ import sys
 
 from tracejail.errors import UsageError
 
-from .escape import escape, escape_text
+from .escape import escape
 from .options import (
     ATTACH,
     DRIVE,
@@ -245,37 +245,26 @@ def _build(fields: Fields, arguments: list[str]) -> int:
     return 0
 
 
-def _write(data: bytes, fields: Fields) -> int:
-    output = str(fields.get("output") or "-")
-    if output == "-" and sys.stdout.isatty() and b"\0" not in data:
-        print(escape_text(data), end="")
-        return 0
-    if output == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return 0
-    with open(output, "wb") as stream:
-        stream.write(data)
+def _list(fields: Fields, arguments: list[str]) -> int:
+    _exactly(arguments, 1, "MANIFEST")
+    from .export import export_to
+
+    export_to("list0" if fields.get("nul") else "list", _manifest(arguments[0]), fields)
     return 0
 
 
-def _list(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 1, "MANIFEST")
-    from tracejail.export import FORMATS
-
-    return _write(FORMATS["list0" if fields.get("nul") else "list"].make(_manifest(arguments[0])), fields)
-
-
 def _export(fields: Fields, arguments: list[str]) -> int:
-    from tracejail.export import FORMATS
-
     if not arguments:
-        print("\n".join(f"{name:<10} {row.about}" for name, row in FORMATS.items()))
+        from .report import formats_table
+
+        print(formats_table())
         return 0
+    from .export import check_format, export_to
+
+    check_format(arguments[0])
     _exactly(arguments, 2, "FORMAT MANIFEST")
-    if arguments[0] not in FORMATS:
-        raise UsageError(f"{arguments[0]}: no such format", "tracejail export shows those that there are")
-    return _write(FORMATS[arguments[0]].make(_manifest(arguments[1])), fields)
+    export_to(arguments[0], _manifest(arguments[1]), fields)
+    return 0
 
 
 def _why(fields: Fields, arguments: list[str]) -> int:
@@ -365,6 +354,10 @@ def _doctor(fields: Fields, arguments: list[str]) -> int:
 _NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
 _REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
 _SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
+_EXPORT = (
+    Option("--name", "name", "NAME", "of the unit or image that is made (default: the program's)"),
+    Option("--packages", "packages", "", "packages in place of files, where the format can say either"),
+)
 _EVERY = (
     Option("-a --all", "every", "", "calls that succeed too"),
     Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
@@ -381,7 +374,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _verify,
     ),
     "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*_NUL, *OUTPUT), _list),
-    "export": Subcommand("[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats", OUTPUT, _export),
+    "export": Subcommand("[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats",
+                         (*OUTPUT, *_EXPORT, *JAIL, *FROM), _export),
     "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", (), _why),
     "deps": Subcommand("FILE...", "what files need by what they say themselves; runs nothing", (*FROM, *JSON), _deps),
     "trace": Subcommand(

@@ -1,24 +1,20 @@
-"""File lists for other tools: a format is a function from a manifest to bytes, one file each, and a row here."""
+"""File lists for other tools: a format is a function from a request to bytes, and a row here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from .cpio import cpio
+from .lists import list_lines, list_nul, rsync
+from .mtree import mtree
+from .request import Format, Request
+from .tar import tar
 
-from tracejail.model import Manifest
-
-from .lists import list_lines, list_nul
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format: what it is and which command takes it, in a line, and the function that makes it."""
-
-    about: str
-    make: Callable[[Manifest], bytes]
-
+__all__ = ["FORMATS", "Format", "Request"]
 
 FORMATS: dict[str, Format] = {
-    "list": Format("one path a line, parents first; for people, and for tools without odd names", list_lines),
-    "list0": Format("paths ended by NUL, parents first; tar --null -T, xargs -0, cpio -0", list_nul),
+    "list": Format("one path a line, parents first; no names with a newline", "xargs -d '\\n' dpkg -S <FILE", list_lines),
+    "list0": Format("the same ended by NUL, for any name", "xargs -0 stat <FILE", list_nul),
+    "rsync": Format("paths without a leading slash, ended by NUL", "rsync -aHAX --from0 --files-from=FILE JAIL/ TO/", rsync),
+    "tar": Format("an archive of the jail, nothing of it left out", "tar -xpf FILE --xattrs-include='*' -C JAIL", tar),
+    "cpio": Format("an archive, form newc; no extended attributes", "cpio -idm -D JAIL <FILE", cpio),
+    "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
 }
