@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from tracejail.contents import contents_of
 from tracejail.errors import InputOutputError, UsageError
-from tracejail.export import Format, Request
+from tracejail.export.request import Format, Request
 from tracejail.jail.build import Contents
 from tracejail.model import Entry, EntryType, Manifest
 from tracejail.resolve.host import open_host_root, open_source

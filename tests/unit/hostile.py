@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nouns import device, directory, entry, link, manifest
 
 from tests.odd_names import NAMES
-from tracejail.export import FORMATS, Request
+from tracejail.export.formats import FORMATS
+from tracejail.export.request import Request
 from tracejail.model import Entry, EntryType, JailPath, Manifest
 
 EXAMPLES = settings(max_examples=int(os.environ.get("EXAMPLES", "100")), deadline=None)   # 1,000 of each in CI

@@ -247,9 +247,13 @@ def _build(fields: Fields, arguments: list[str]) -> int:
 
 def _list(fields: Fields, arguments: list[str]) -> int:
     _exactly(arguments, 1, "MANIFEST")
-    from .export import export_to
+    from tracejail.export.lists import list_lines, list_nul
+    from tracejail.export.request import Request
 
-    export_to("list0" if fields.get("nul") else "list", _manifest(arguments[0]), fields)
+    from .export import write
+
+    request = Request(_manifest(arguments[0]), lambda _: iter(()), 0)
+    write((list_nul if fields.get("nul") else list_lines)(request), str(fields.get("output") or "-"))
     return 0
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import sys
 from collections.abc import Iterable, Mapping
 
 from tracejail.errors import UsageError
-from tracejail.export import FORMATS
-from tracejail.exporting import export
 from tracejail.model import Manifest
 
 from .escape import escape_text
@@ -19,7 +16,11 @@ from .options import Value
 
 def check_format(name: str) -> None:
     """Raises UsageError for a name that is no format."""
+    from tracejail.export.formats import FORMATS
+
     if name not in FORMATS:
+        import difflib
+
         near = difflib.get_close_matches(name, FORMATS, 3, 0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(f"{name}: no such format", f"{hint}tracejail export shows those that there are")
@@ -27,6 +28,9 @@ def check_format(name: str) -> None:
 
 def export_to(name: str, manifest: Manifest, fields: Mapping[str, Value]) -> None:
     """Write a manifest in a format to --output, or to standard output. Raises ExportError, InputOutputError, UsageError."""
+    from tracejail.export.formats import FORMATS
+    from tracejail.exporting import export
+
     pieces = export(
         manifest, FORMATS[name], os.environ, str(fields.get("jail") or ""), str(fields.get("host_root") or ""),
         str(fields.get("name") or ""), bool(fields.get("packages")),

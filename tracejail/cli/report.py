@@ -175,7 +175,7 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
 
 def formats_table() -> str:
     """A row a format of export: what it is, and the command that takes it."""
-    from tracejail.export import FORMATS
+    from tracejail.export.formats import FORMATS
 
     rows = [(name, row.about, row.takes) for name, row in FORMATS.items()]
     return tabulate(rows, headers=("format", "what it is", "taken by"), tablefmt="plain", disable_numparse=True)

@@ -1,0 +1,18 @@
+"""The formats: a function from a request to bytes each, and a row here."""
+
+from __future__ import annotations
+
+from .cpio import cpio
+from .lists import list_lines, list_nul, rsync
+from .mtree import mtree
+from .request import Format
+from .tar import tar
+
+FORMATS: dict[str, Format] = {
+    "list": Format("one path a line, parents first; no names with a newline", "xargs -d '\\n' dpkg -S <FILE", list_lines),
+    "list0": Format("the same ended by NUL, for any name", "xargs -0 stat <FILE", list_nul),
+    "rsync": Format("paths without a leading slash, ended by NUL", "rsync -aHAX --from0 --files-from=FILE JAIL/ TO/", rsync),
+    "tar": Format("an archive of the jail, nothing of it left out", "tar -xpf FILE --xattrs-include='*' -C JAIL", tar),
+    "cpio": Format("an archive, form newc; no extended attributes", "cpio -idm -D JAIL <FILE", cpio),
+    "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
+}
