@@ -17,6 +17,7 @@ ALLOWED = {
     "errors": set(),
     "show": set(),
     "manifest": {"manifest", "model", "errors"},
+    "importing": {"importing", "errors"},
     "export": {"export", "manifest", "model", "errors"},
     "trace": {"trace", "kernel", "model", "errors"},
     "resolve": {"resolve", "kernel", "model", "errors"},

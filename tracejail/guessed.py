@@ -16,6 +16,11 @@ def first_guess(program: str) -> str:
     return f"{_MARK}gathered from {program} while it ran; what it read before is not in it; learn it to be sure"
 
 
+def from_list(where: str) -> str:
+    """The warning that marks one that was taken from a list."""
+    return f"{_MARK}taken from {where}; nothing has been run in it"
+
+
 def lost_arguments(title: str) -> str:
     """The warning that its command is not known whole."""
     return f"{_MARK}its arguments are not known, since it has written {title!r} over them"

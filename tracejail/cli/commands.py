@@ -12,25 +12,32 @@ from .options import (
     ATTACH,
     DRIVE,
     ENGINE,
+    EVERY,
+    EXPORT,
     FROM,
+    HANDMADE,
     JAIL,
     JSON,
     LEARN,
+    NUL,
     OUTPUT,
     POLICY,
+    REPLACE,
+    SECTION,
+    SELF,
     TARGET,
     VERBOSE,
     Option,
     Value,
     help_lines,
     parse,
+    trial_options,
 )
 from .progress import Talk
 
 TYPE_CHECKING = False  # mypy takes it for true; --help has no time to import what only annotations need
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from tracejail.model import LearnResult, Manifest, TrialOptions
 
@@ -92,28 +99,6 @@ def _talk(fields: Fields) -> Talk:
     return Talk(level, sys.stderr.isatty())
 
 
-def _trial_options(fields: Fields, arguments: list[str], base: TrialOptions | None = None) -> TrialOptions:
-    from dataclasses import replace
-
-    from tracejail.model import TrialOptions
-
-    given: dict[str, Any] = dict(fields)
-    pairs = []
-    for pair in given.pop("environment", ()):
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"-E {pair}: not K=V", "give NAME=VALUE")
-        pairs.append((key, value))
-    if pairs:
-        given["environment"] = (*(base.environment if base else ()), *pairs)
-    for key in ("expect", "max_names", "max_rounds"):
-        if key in given:
-            given[key] = int(given[key])
-    if arguments or base is None:
-        given["argv"] = tuple(arguments)
-    return replace(base or TrialOptions(()), **given)
-
-
 def _finish(result: LearnResult, as_json: bool, talk: Talk, learned: bool) -> int:
     talk.clear()
     if as_json:
@@ -161,7 +146,7 @@ def _learn(fields: Fields, arguments: list[str]) -> int:
         base = options_of_unit(unit, fields, talk)
     driven = as_json or fields.get("exercises") or fields.get("stdin")
     fields["interactive"] = os.isatty(0) and os.isatty(1) and not driven
-    options = _trial_options(fields, arguments, base)
+    options = trial_options(fields, arguments, base)
     from tracejail.learn import learn
 
     return _finish(learn(options, talk), as_json, talk, learned=True)
@@ -187,7 +172,7 @@ def _attach(fields: Fields, arguments: list[str], as_json: bool, talk: Talk) -> 
     root = str(fields.pop("host_root", ""))
     from tracejail.attach import attach
 
-    return _finish(attach(int(process), root, _trial_options(fields, []), talk), as_json, talk, learned=True)
+    return _finish(attach(int(process), root, trial_options(fields, []), talk), as_json, talk, learned=True)
 
 
 def _verify(fields: Fields, arguments: list[str]) -> int:
@@ -231,7 +216,7 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     )
     from tracejail.verify import verify
 
-    return _finish(verify(manifest, _trial_options(fields, [], base), talk), as_json, talk, learned=False)
+    return _finish(verify(manifest, trial_options(fields, [], base), talk), as_json, talk, learned=False)
 
 
 def _build(fields: Fields, arguments: list[str]) -> int:
@@ -308,9 +293,9 @@ def _trace(fields: Fields, arguments: list[str]) -> int:
 
     shown = Shown.EVERY if every else Shown.MISSES if misses else Shown.FAILING
     if not output:
-        return trace(_trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=sys.stderr))
+        return trace(trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=sys.stderr))
     with open(output, "w", encoding="utf-8") as stream:
-        return trace(_trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=stream))
+        return trace(trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=stream))
 
 
 def _merge(fields: Fields, arguments: list[str]) -> int:
@@ -341,6 +326,32 @@ def _diff(fields: Fields, arguments: list[str]) -> int:
     return 1 if rows else 0
 
 
+def _import(fields: Fields, arguments: list[str]) -> int:
+    from .handmade import formats_lines, import_from
+
+    if not arguments:
+        print("\n".join(formats_lines()))
+        return 0
+    _need(arguments, 3, "FORMAT FILE PROGRAM [ARGUMENT...]")
+    section = str(fields.pop("name", ""))
+    options = trial_options(fields, arguments[2:])
+    return import_from(arguments, section, _with_jail(options))
+
+
+def _adopt(fields: Fields, arguments: list[str]) -> int:
+    _need(arguments, 2, "DIR PROGRAM [ARGUMENT...]")
+    from .handmade import adopt_jail
+
+    fields["jail"] = arguments[0].rstrip("/") or "/"
+    return adopt_jail(arguments[0], trial_options(fields, arguments[1:]))
+
+
+def _with_jail(options: TrialOptions) -> TrialOptions:
+    from dataclasses import replace
+
+    return options if options.jail else replace(options, jail=os.path.basename(options.argv[0]) + ".jail")
+
+
 def _doctor(fields: Fields, arguments: list[str]) -> int:
     if not fields.get("self"):
         raise UsageError("doctor: only --self is there yet", "tracejail doctor --self says what this machine allows")
@@ -355,39 +366,32 @@ def _doctor(fields: Fields, arguments: list[str]) -> int:
     return 0 if taken else 6
 
 
-_NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
-_REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
-_SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
-_EXPORT = (
-    Option("--name", "name", "NAME", "of the unit or image that is made (default: the program's)"),
-    Option("--packages", "packages", "", "packages in place of files, where the format can say either"),
-)
-_EVERY = (
-    Option("-a --all", "every", "", "calls that succeed too"),
-    Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
-)
-
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "run a program, or that of --unit NAME, in a trial until a jail for it is proven",
         (*LEARN, *ATTACH, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
     ),
-    "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM), _build),
+    "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *REPLACE, *FROM), _build),
     "verify": Subcommand(
         "[OPTION...] MANIFEST", "run the program in a copy of its jail, nothing answered: is it clean?",
         (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _verify,
     ),
-    "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*_NUL, *OUTPUT), _list),
+    "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*NUL, *OUTPUT), _list),
     "export": Subcommand("[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats",
-                         (*OUTPUT, *_EXPORT, *JAIL, *FROM), _export),
+                         (*OUTPUT, *EXPORT, *JAIL, *FROM), _export),
     "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", (), _why),
     "deps": Subcommand("FILE...", "what files need by what they say themselves; runs nothing", (*FROM, *JSON), _deps),
     "trace": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "the failing calls of a program, one truss-like line each",
-        (*JAIL, *_EVERY, *OUTPUT, *TARGET, *ENGINE, *FROM, *VERBOSE), _trace,
+        (*JAIL, *EVERY, *OUTPUT, *TARGET, *ENGINE, *FROM, *VERBOSE), _trace,
     ),
-    "doctor": Subcommand("--self", "what this machine allows: which engine watches a target, and why", _SELF, _doctor),
+    "doctor": Subcommand("--self", "what this machine allows: which engine watches a target, and why", SELF, _doctor),
+    "import": Subcommand(
+        "[[OPTION...] FORMAT FILE PROGRAM [ARGUMENT...]]", "a manifest of another tool's list; alone: which formats",
+        (*HANDMADE, *JAIL, *SECTION, *POLICY[:2]), _import,
+    ),
+    "adopt": Subcommand("[OPTION...] DIR PROGRAM [ARGUMENT...]", "a manifest of a jail that has none", HANDMADE, _adopt),
     "merge": Subcommand("A B [-o C]", "one manifest of two", OUTPUT, _merge),
     "diff": Subcommand("A B", "what differs between two manifests", JSON, _diff),
 }
-_TAKES_PROGRAM = frozenset(("learn", "trace"))
+_TAKES_PROGRAM = frozenset(("learn", "trace", "import", "adopt"))

@@ -7,7 +7,10 @@ from tracejail.errors import UsageError
 
 TYPE_CHECKING = False  # mypy takes it for true; typing itself and collections.abc would cost --help its haste
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from tracejail.model import TrialOptions
 
 
 class Option:
@@ -80,6 +83,26 @@ ATTACH = (
 )
 JAIL = (Option("-j --jail", "jail", "DIR", "the jail"),)
 OUTPUT = (Option("-o --output", "output", "FILE", "write there (- or nothing: standard output)"),)
+NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
+REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
+SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
+EXPORT = (
+    Option("--name", "name", "NAME", "of the unit or image that is made (default: the program's)"),
+    Option("--packages", "packages", "", "packages in place of files, where the format can say either"),
+)
+EVERY = (
+    Option("-a --all", "every", "", "calls that succeed too"),
+    Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
+)
+
+SECTION = (Option("--name", "name", "SECTION", "of a file that has more than one"),)
+HANDMADE = (
+    Option("-m --manifest", "manifest", "FILE", "the manifest (default DIR.json)"),
+    Option("--replace", "replace", "", "make a manifest anew that is there already"),
+    Option("-u --user", "user", "USER", "whom the program runs as: USER[:GROUP[,GROUP...]]"),
+    Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
+    *FROM,
+)
 
 Value = str | float | bool | tuple[str, ...]
 
@@ -136,3 +159,26 @@ def help_lines(options: Iterable[Option]) -> list[str]:
     """A line an option."""
     rows = [(", ".join(option.names) + (f" {option.takes}" if option.takes else ""), option.about) for option in options]
     return [f"  {names:<26} {about}" for names, about in rows]
+
+
+def trial_options(fields: Mapping[str, Value], arguments: list[str], base: TrialOptions | None = None) -> TrialOptions:
+    """What the words stand for, in place of what `base` says. Raises UsageError."""
+    from dataclasses import replace
+
+    from tracejail.model import TrialOptions
+
+    given: dict[str, Any] = dict(fields)
+    pairs = []
+    for pair in given.pop("environment", ()):
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"-E {pair}: not K=V", "give NAME=VALUE")
+        pairs.append((key, value))
+    if pairs:
+        given["environment"] = (*(base.environment if base else ()), *pairs)
+    for key in ("expect", "max_names", "max_rounds"):
+        if key in given:
+            given[key] = int(given[key])
+    if arguments or base is None:
+        given["argv"] = tuple(arguments)
+    return replace(base or TrialOptions(()), **given)

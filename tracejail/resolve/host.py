@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.kernel.filesystem import type_of
@@ -207,3 +209,24 @@ def xattrs(host: HostRoot, path: JailPath) -> tuple[tuple[str, str], ...]:
         os.close(fd)
     kept = sorted(name for name in found if name in _KEPT_XATTRS or name.startswith("user."))
     return tuple((name, found[name].hex()) for name in kept)
+
+
+def glob(host: HostRoot, pattern: str) -> list[str]:
+    """The paths beneath a host root that a pattern of glob(7) matches, sorted."""
+    found = [""]
+    for part in pattern.strip("/").split("/"):
+        if re.search(r"[*?[]", part):
+            found = [
+                f"{above}/{name}" for above in found for name in _names(host, above)
+                if fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
+            ]
+        else:
+            found = [f"{above}/{part}" for above in found]
+    return [path for path in sorted(found) if inspect(host, JailPath(path))]
+
+
+def _names(host: HostRoot, path: str) -> list[str]:
+    try:
+        return names(host, JailPath(path + "/."))
+    except InputOutputError:
+        return []

@@ -9,15 +9,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from tracejail.errors import InputOutputError, UsageError
+from tracejail.errors import UsageError
 from tracejail.model import JailPath, MadeDirectory, Step
 
 from . import unit_files
 from .accounts import Account, find_account, find_group, find_identity
 from .dynamic_user import FIRST, LAST, dynamic_id
-from .host import HostRoot, inspect, names, read_start
+from .host import HostRoot, glob, inspect, read_start
 from .unit_files import SEARCH, UnitFiles, find_unit, full_name, template_of, templates_beside, unit_at
 from .unit_settings import Settings, settings_of
 from .unit_sockets import addresses
@@ -251,7 +250,7 @@ class _Reader:
                 self.settings.warnings.append(f"Environment={name}: not the name and value of a variable")
         for value in self.settings.every("EnvironmentFile"):
             path = expand(value, self.settings.known)
-            files = _glob(self.host, path.removeprefix("-"))
+            files = glob(self.host, path.removeprefix("-"))
             if not files and not path.startswith("-"):
                 self.settings.warnings.append(f"EnvironmentFile={path}: not there, and systemd would not start it")
             for each in files:
@@ -366,24 +365,3 @@ def _only_confines(section: str, key: str) -> bool:
 
 def _normal(path: str) -> str:
     return os.path.normpath("/" + path.lstrip("/")) if path.startswith("/") else path
-
-
-def _glob(host: HostRoot, pattern: str) -> list[str]:
-    """The paths beneath a host root that a pattern of glob(7) matches, sorted."""
-    found = [""]
-    for part in pattern.strip("/").split("/"):
-        if re.search(r"[*?[]", part):
-            found = [
-                f"{above}/{name}" for above in found for name in _names(host, above)
-                if fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
-            ]
-        else:
-            found = [f"{above}/{part}" for above in found]
-    return [path for path in sorted(found) if inspect(host, JailPath(path))]
-
-
-def _names(host: HostRoot, path: str) -> list[str]:
-    try:
-        return names(host, JailPath(path + "/."))
-    except InputOutputError:
-        return []
