@@ -7,12 +7,14 @@ import sys
 
 from tracejail.errors import UsageError
 
-from .escape import escape, escape_text
+from . import manifests
+from .escape import escape
 from .options import (
     ATTACH,
     DRIVE,
     ENGINE,
     FROM,
+    HOST,
     JAIL,
     JSON,
     LEARN,
@@ -20,9 +22,11 @@ from .options import (
     POLICY,
     TARGET,
     VERBOSE,
+    Fields,
     Option,
-    Value,
+    exactly,
     help_lines,
+    need,
     parse,
 )
 from .progress import Talk
@@ -32,9 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from tracejail.model import LearnResult, Manifest, TrialOptions
-
-Fields = dict[str, Value]
+    from tracejail.model import LearnResult, TrialOptions
 
 
 class Subcommand:
@@ -127,23 +129,6 @@ def _finish(result: LearnResult, as_json: bool, talk: Talk, learned: bool) -> in
     return result.status
 
 
-def _need(arguments: list[str], count: int, what: str) -> None:
-    if len(arguments) < count:
-        raise UsageError(f"missing: {what}", "tracejail COMMAND --help shows what it takes")
-
-
-def _exactly(arguments: list[str], count: int, what: str) -> None:
-    _need(arguments, count, what)
-    if len(arguments) > count:
-        raise UsageError(f"{arguments[count]}: one word too many", f"it takes {what}")
-
-
-def _manifest(path: str) -> Manifest:
-    from tracejail.manifest import read_manifest
-
-    return read_manifest(path)
-
-
 def _learn(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
@@ -151,7 +136,7 @@ def _learn(fields: Fields, arguments: list[str]) -> int:
         return _attach(fields, arguments, as_json, talk)
     unit = str(fields.pop("unit", ""))
     if not unit:
-        _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+        need(arguments, 1, "PROGRAM [ARGUMENT...]")
     elif arguments:
         raise UsageError(f"{arguments[0]}: --unit names the program already", f"change it: systemctl edit {unit}; or no --unit")
     base = None
@@ -193,8 +178,8 @@ def _attach(fields: Fields, arguments: list[str], as_json: bool, talk: Talk) -> 
 def _verify(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
-    _exactly(arguments, 1, "MANIFEST")
-    manifest = _manifest(arguments[0])
+    exactly(arguments, 1, "MANIFEST")
+    manifest = manifests.read(arguments[0], fields)
     command = manifest.command
     given = fields.get("environment", ())
     assert isinstance(given, tuple)
@@ -234,60 +219,8 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     return _finish(verify(manifest, _trial_options(fields, [], base), talk), as_json, talk, learned=False)
 
 
-def _build(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 1, "MANIFEST")
-    from tracejail.build import build_from_manifest
-
-    manifest = _manifest(arguments[0])
-    jail = str(fields.get("jail") or manifest.jail)
-    build_from_manifest(manifest, jail, str(fields.get("host_root") or manifest.host.root), bool(fields.get("replace")))
-    print(f"built {escape(os.path.abspath(jail))}: {len(manifest.entries)} entries")
-    return 0
-
-
-def _write(data: bytes, fields: Fields) -> int:
-    output = str(fields.get("output") or "-")
-    if output == "-" and sys.stdout.isatty() and b"\0" not in data:
-        print(escape_text(data), end="")
-        return 0
-    if output == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return 0
-    with open(output, "wb") as stream:
-        stream.write(data)
-    return 0
-
-
-def _list(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 1, "MANIFEST")
-    from tracejail.export import FORMATS
-
-    return _write(FORMATS["list0" if fields.get("nul") else "list"].make(_manifest(arguments[0])), fields)
-
-
-def _export(fields: Fields, arguments: list[str]) -> int:
-    from tracejail.export import FORMATS
-
-    if not arguments:
-        print("\n".join(f"{name:<10} {row.about}" for name, row in FORMATS.items()))
-        return 0
-    _exactly(arguments, 2, "FORMAT MANIFEST")
-    if arguments[0] not in FORMATS:
-        raise UsageError(f"{arguments[0]}: no such format", "tracejail export shows those that there are")
-    return _write(FORMATS[arguments[0]].make(_manifest(arguments[1])), fields)
-
-
-def _why(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 2, "MANIFEST PATH")
-    from tracejail.why import why
-
-    print("\n".join(escape(line) for line in why(_manifest(arguments[0]), arguments[1])))
-    return 0
-
-
 def _deps(fields: Fields, arguments: list[str]) -> int:
-    _need(arguments, 1, "FILE...")
+    need(arguments, 1, "FILE...")
     from tracejail.deps import deps
 
     rows = deps(str(fields.get("host_root") or "/"), arguments)
@@ -304,7 +237,7 @@ def _deps(fields: Fields, arguments: list[str]) -> int:
 
 
 def _trace(fields: Fields, arguments: list[str]) -> int:
-    _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    need(arguments, 1, "PROGRAM [ARGUMENT...]")
     every, misses, jail = bool(fields.pop("every", False)), bool(fields.pop("misses", False)), str(fields.pop("jail", ""))
     if every and misses:
         raise UsageError("trace: --all and --misses", "leave out one of them")
@@ -320,38 +253,10 @@ def _trace(fields: Fields, arguments: list[str]) -> int:
         return trace(_trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=stream))
 
 
-def _merge(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 2, "A B")
-    from tracejail.manifest import merge, pieces, write_manifest
-
-    merged = merge(_manifest(arguments[0]), _manifest(arguments[1]))
-    output = str(fields.get("output") or "-")
-    if output == "-":
-        sys.stdout.writelines(pieces(merged))
-    else:
-        write_manifest(merged, output)
-    return 0
-
-
-def _diff(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 2, "A B")
-    from tracejail.manifest import diff
-
-    rows = diff(_manifest(arguments[0]), _manifest(arguments[1]))
-    if fields.get("json"):
-        import json
-
-        print(json.dumps([row._asdict() for row in rows]))
-    else:
-        for row in rows:
-            print(escape(f"{row.change:<8} {row.path}    {row.detail}"))
-    return 1 if rows else 0
-
-
 def _doctor(fields: Fields, arguments: list[str]) -> int:
     if not fields.get("self"):
         raise UsageError("doctor: only --self is there yet", "tracejail doctor --self says what this machine allows")
-    _exactly(arguments, 0, "no words")
+    exactly(arguments, 0, "no words")
     from tracejail.engines import checks
 
     rows = checks()
@@ -369,27 +274,38 @@ _EVERY = (
     Option("-a --all", "every", "", "calls that succeed too"),
     Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
 )
+_RUNS = (
+    Option("--same-host", "same_host", "", "they are runs of one machine: what differs is an error"),
+    Option("--apart", "apart", "", "they are of several machines, even if nothing that they say differs"),
+)
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "run a program, or that of --unit NAME, in a trial until a jail for it is proven",
         (*LEARN, *ATTACH, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
     ),
-    "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM), _build),
+    "build": Subcommand(
+        "MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *_REPLACE, *FROM, *HOST), manifests.build,
+    ),
     "verify": Subcommand(
         "[OPTION...] MANIFEST", "run the program in a copy of its jail, nothing answered: is it clean?",
-        (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _verify,
+        (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *HOST, *JSON, *VERBOSE), _verify,
     ),
-    "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*_NUL, *OUTPUT), _list),
-    "export": Subcommand("[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats", OUTPUT, _export),
-    "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", (), _why),
+    "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*_NUL, *OUTPUT, *HOST), manifests.list_paths),
+    "export": Subcommand(
+        "[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats", (*OUTPUT, *HOST), manifests.export,
+    ),
+    "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", HOST, manifests.why),
     "deps": Subcommand("FILE...", "what files need by what they say themselves; runs nothing", (*FROM, *JSON), _deps),
     "trace": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "the failing calls of a program, one truss-like line each",
         (*JAIL, *_EVERY, *OUTPUT, *TARGET, *ENGINE, *FROM, *VERBOSE), _trace,
     ),
     "doctor": Subcommand("--self", "what this machine allows: which engine watches a target, and why", _SELF, _doctor),
-    "merge": Subcommand("A B [-o C]", "one manifest of two", OUTPUT, _merge),
-    "diff": Subcommand("A B", "what differs between two manifests", JSON, _diff),
+    "merge": Subcommand(
+        "A B... [-o C]", "one manifest of several; what differs between hosts is kept apart", (*OUTPUT, *_RUNS),
+        manifests.merge_manifests,
+    ),
+    "diff": Subcommand("A B", "what differs between two manifests", (*JSON, *HOST), manifests.diff_manifests),
 }
 _TAKES_PROGRAM = frozenset(("learn", "trace"))

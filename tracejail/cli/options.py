@@ -78,10 +78,12 @@ LEARN = (
 ATTACH = (
     Option("--attach", "attach", "PID", "no program: watch one that runs, for a first guess, until ^C or --timeout", number=True),
 )
+HOST = (Option("--host", "label", "LABEL", "of a merged manifest the part for this host (default: the first)"),)
 JAIL = (Option("-j --jail", "jail", "DIR", "the jail"),)
 OUTPUT = (Option("-o --output", "output", "FILE", "write there (- or nothing: standard output)"),)
 
 Value = str | float | bool | tuple[str, ...]
+Fields = dict[str, Value]
 
 
 def parse(words: Sequence[str], options: Iterable[Option], command: str) -> tuple[dict[str, Value], list[str]]:
@@ -136,3 +138,16 @@ def help_lines(options: Iterable[Option]) -> list[str]:
     """A line an option."""
     rows = [(", ".join(option.names) + (f" {option.takes}" if option.takes else ""), option.about) for option in options]
     return [f"  {names:<26} {about}" for names, about in rows]
+
+
+def need(arguments: list[str], count: int, what: str) -> None:
+    """Raises UsageError for fewer words."""
+    if len(arguments) < count:
+        raise UsageError(f"missing: {what}", "tracejail COMMAND --help shows what it takes")
+
+
+def exactly(arguments: list[str], count: int, what: str) -> None:
+    """Raises UsageError for fewer words, or more."""
+    need(arguments, count, what)
+    if len(arguments) > count:
+        raise UsageError(f"{arguments[count]}: one word too many", f"it takes {what}")
