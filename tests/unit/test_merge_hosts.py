@@ -264,6 +264,15 @@ def test_into_a_merged_usr() -> None:
     assert [row.path for row in select(merged, "mail").entries if row.hosts] == ["/usr", "/usr/lib"]
 
 
+def test_out_of_a_merged_usr() -> None:
+    usr = (directory("/usr"), directory("/usr/lib", via="/lib"), link("/lib", "usr/lib"), directory("/usr/lib/x", via="/lib"),
+           entry("/usr/lib/x/bar", via="/lib"), entry("/usr/lib/own"))
+    merged = both(web(directory("/lib"), entry("/lib/foo")), mail(*usr))
+    assert [row.path for row in select(merged, "web").entries if row.hosts] == [
+        "/lib/x", "/lib/x/bar", "/usr", "/usr/lib", "/usr/lib/own",
+    ]
+
+
 def test_parents_that_only_a_link_names() -> None:
     merged = both(web(link("/lib", "/opt/a/../b")), mail(directory("/lib"), entry("/lib/foo")))
     selected = select(merged, "web")

@@ -26,13 +26,14 @@ Draw = Callable[[st.SearchStrategy[object]], object]
 def entries(draw: Draw) -> Entry:
     path = "/" + "/".join(draw(st.lists(NAMES, min_size=1, max_size=3)))  # type: ignore[arg-type]
     kind = draw(st.sampled_from(("dir", "link", "file", "made", "name")))
+    via = draw(st.sampled_from(("", "/a", "/lib", "/a/b")))
     if kind == "link":
-        return link(path, str(draw(TARGETS)))
+        return link(path, str(draw(TARGETS)), via=via)
     if kind == "dir":
-        return directory(path, uid=draw(st.integers(0, 1)))
+        return directory(path, uid=draw(st.integers(0, 1)), via=via)
     if kind == "file":
         times, digests = st.integers(0, 2), st.sampled_from(("a" * 64, "b" * 64))
-        return entry(path, mtime_ns=draw(times), sha256=draw(digests), phase=draw(st.sampled_from(("start", "stop"))))
+        return entry(path, mtime_ns=draw(times), sha256=draw(digests), via=via)
     content = Content.ACCOUNTS if kind == "made" else Content.EMPTY
     return entry(path, content=content, sha256=draw(st.sampled_from(("", "c" * 64))))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tracejail.errors import InputOutputError, UsageError
+from tracejail.errors import SourceChangedError, UsageError
 
 from .escape import escape, escape_text
 from .options import exactly, need
@@ -40,6 +40,7 @@ def build(fields: Fields, arguments: list[str]) -> int:
     exactly(arguments, 1, "MANIFEST")
     from tracejail.build import build_from_manifest
     from tracejail.manifest import read_manifest
+    from tracejail.resolve.host import GoneError
 
     whole = read_manifest(arguments[0])
     manifest = _selected(whole, arguments[0], fields)
@@ -48,9 +49,9 @@ def build(fields: Fields, arguments: list[str]) -> int:
         built = build_from_manifest(
             manifest, jail, str(fields.get("host_root") or manifest.host.root), bool(fields.get("replace"))
         )
-    except InputOutputError as error:
+    except (GoneError, SourceChangedError) as error:
         if len(whole.merged) > 1:
-            error.hint += f"; or it is not that host: --host takes {', '.join(row.label for row in whole.merged)}"
+            error.hint += f"; if it is another host: --host takes {', '.join(row.label for row in whole.merged)}"
         raise
     for note in built.notes:
         print(f"note: {escape(note)}", file=sys.stderr)

@@ -122,6 +122,6 @@ def _apart(
             labels.append(label)
             groups[said] = join(known, row), labels
     return tuple(
-        replace(row, hosts=() if len(labels) == len(parts) else tuple(labels))
+        row if len(labels) == len(parts) else replace(row, hosts=tuple(labels))
         for path in sorted(paths) for row, labels in paths[path].values()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -46,12 +46,12 @@ def select(manifest: Manifest, label: str = "") -> Manifest:
 
 
 def _add_foreign(tree: dict[JailPath, Entry], manifest: Manifest, label: str) -> None:
-    """Put into the tree of a host what others alone have. Where a link of this host leads elsewhere, as where only one of
-    them has a merged /usr, it goes where the path leads here."""
+    """Put into the tree of a host what others alone have. Where only one of them has a merged /usr, or the like, it goes
+    where the path leads here."""
     own = dict(tree)
     theirs = _Links(manifest)
     foreign = [
-        entry for entry in manifest.entries
+        theirs.as_asked(entry, own) for entry in manifest.entries
         if entry.hosts and label not in entry.hosts and not theirs.answered(entry, own)
     ]
     foreign.sort(key=lambda entry: entry.path.split("/"))  # parents first
@@ -92,14 +92,24 @@ class _Links:
             entry = link
         return False
 
+    def as_asked(self, entry: Entry, own: Mapping[JailPath, Entry]) -> Entry:
+        """The entry by its name before a link that a host has as a directory."""
+        for link, leads in self._on_the_way(entry):
+            known = own.get(link.path)
+            if known is not None and known.type is EntryType.DIRECTORY and entry.path.startswith(leads + "/"):
+                return replace(entry, path=JailPath(link.path + entry.path.removeprefix(leads)))
+        return entry
+
     def _that_led_to(self, entry: Entry) -> Entry | None:
         if entry.type is EntryType.DIRECTORY:
             return None  # more than this one name may be in it
+        return next((link for link, leads in self._on_the_way(entry) if leads == entry.path), None)
+
+    def _on_the_way(self, entry: Entry) -> Iterator[tuple[Entry, str]]:
+        """The link by which its hosts came to an entry, and where it leads."""
         for link in self._by_path.get(entry.via, ()):
-            leads = os.path.normpath(os.path.join(os.path.dirname(link.path), link.target))
-            if leads == entry.path and not set(entry.hosts).isdisjoint(link.hosts):
-                return link
-        return None
+            if not set(entry.hosts).isdisjoint(link.hosts):
+                yield link, os.path.normpath(os.path.join(os.path.dirname(link.path), link.target))
 
 
 def _unlinked(entry: Entry, path: JailPath) -> Entry:
