@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	sh tests/install-packages.sh
-	$(MAKE) --no-print-directory check
+	EXAMPLES=1000 $(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest tests/kernel tests/real
 
 check: $(VENV)/ready

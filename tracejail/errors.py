@@ -15,6 +15,12 @@ class TracejailError(Exception):
         self.hint = hint
 
 
+class ExportError(TracejailError):
+    """A format can't say what is in the manifest, or the manifest lacks what the format needs (exit 1)."""
+
+    status = 1
+
+
 class UsageError(TracejailError):
     """The command line or an input file makes no sense (exit 2)."""
 

@@ -11,6 +11,7 @@ import pytest
 from tests.tool import tracejail, two_lines
 
 _FOO = "int foo(void) { return %d; }"
+_ACCOUNTS = "root:x:0:0::/root:/bin/sh\nnobody-asks:x:7:7::/:/bin/sh\n"
 _MAIN = """
 #include <stdio.h>
 int foo(void);
@@ -43,7 +44,8 @@ def make_host(root: Path, version: int, own: dict[str, str]) -> None:
     subprocess.run(["gcc", "-shared", "-fPIC", "-Wl,-soname,libfoo.so.1", "-o", library, root / "foo.c"], check=True)
     (libraries / "libfoo.so.1").symlink_to(library.name)
     subprocess.run(["gcc", "-o", root / "main", root / "main.c", library, "-Wl,-rpath,/usr/lib/app"], check=True)
-    for path, text in {"etc/os-release": f'PRETTY_NAME="Host {version}"\n', **own}.items():
+    common = {"etc/os-release": f'PRETTY_NAME="Host {version}"\n', "etc/passwd": _ACCOUNTS}
+    for path, text in (common | own).items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         if text.startswith("->"):
             (root / path).symlink_to(text[2:])
@@ -60,7 +62,8 @@ def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_host(place / "new-root", 3, {"etc/app/more": "more of the new one\n", "etc/app/new-only": "only there\n"})
     for name, words in (("old", []), ("new", ["/etc/app/more", "/etc/app/new-only"])):
         jail = place / f"{name}.jail"
-        done = tracejail("learn", "--from", place / f"{name}-root", "-j", jail, "-m", place / f"{name}.json", "/main", *words)
+        done = tracejail("learn", "--from", place / f"{name}-root", "-j", jail, "-m", place / f"{name}.json", "/main",
+                         "/etc/passwd", *words)
         assert done.status == 0, done.err + done.out
     done = tracejail("merge", place / "old.json", place / "new.json", "-o", place / "all.json")
     assert (done.status, done.err) == (0, "kept apart by host: old, new\n")
@@ -91,6 +94,22 @@ def test_each_host_gets_its_own_files(merged: Path, tmp_path: Path) -> None:
     }
     assert os.readlink(tmp_path / "old/etc/app/more") == "more.d/one"
     assert run(tmp_path / "old", "/etc/app/more") == "foo 2\nmore of the old one\n"
+
+
+def test_export_of_each_host(merged: Path, tmp_path: Path) -> None:
+    assert tracejail("build", merged / "all.json", "-j", tmp_path / "old").status == 0
+    for source in (["--from", merged / "old-root"], ["-j", tmp_path / "old"]):
+        done = tracejail("export", "tar", merged / "all.json", *source, "-o", tmp_path / "old.tar")
+        assert done.status == 0 and "/etc/app/new-only" in done.err, done.err
+        (tmp_path / "out").mkdir()
+        subprocess.run(["tar", "-xpf", tmp_path / "old.tar", "-C", tmp_path / "out"], check=True)
+        assert tree(tmp_path / "out") == tree(tmp_path / "old")
+        assert subprocess.run(["diff", "-r", "--no-dereference", tmp_path / "out/etc", tmp_path / "old/etc"]).returncode == 0
+        subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)
+    assert (tmp_path / "old/etc/passwd").read_text() == _ACCOUNTS.splitlines(keepends=True)[0]
+    # Without its host the list has what the others had too.
+    listed = tracejail("list", merged / "all.json").out.splitlines()
+    assert "/etc/app/new-only" in listed and "/usr/lib/app/libfoo.so.1.3" not in listed
 
 
 def test_verify_of_each_host(merged: Path) -> None:

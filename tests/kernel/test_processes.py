@@ -34,7 +34,9 @@ _WAYS = {
 @pytest.fixture(params=_WAYS.values(), ids=_WAYS.keys())
 def way(request: pytest.FixtureRequest) -> Iterator[tuple[int, bool]]:
     lines, expected = request.param
-    script = f"import signal, threading, time\n{lines}\nprint('so', flush=True)\ntime.sleep(60)\n"
+    # nohup(1) ignores the hangup for all that it starts, these tests among them.
+    own = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    script = f"import signal, threading, time\n{own}\n{lines}\nprint('so', flush=True)\ntime.sleep(60)\n"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()

@@ -270,6 +270,10 @@ def _doctor(fields: Fields, arguments: list[str]) -> int:
 _NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
 _REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
 _SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
+_EXPORT = (
+    Option("--name", "name", "NAME", "of the unit or image that is made (default: the program's)"),
+    Option("--packages", "packages", "", "packages in place of files, where the format can say either"),
+)
 _EVERY = (
     Option("-a --all", "every", "", "calls that succeed too"),
     Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
@@ -293,7 +297,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     ),
     "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*_NUL, *OUTPUT, *HOST), manifests.list_paths),
     "export": Subcommand(
-        "[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats", (*OUTPUT, *HOST), manifests.export,
+        "[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats",
+        (*OUTPUT, *_EXPORT, *JAIL, *FROM, *HOST), manifests.export,
     ),
     "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", HOST, manifests.why),
     "deps": Subcommand("FILE...", "what files need by what they say themselves; runs nothing", (*FROM, *JSON), _deps),

@@ -8,7 +8,7 @@ import sys
 
 from tracejail.errors import SourceChangedError, UsageError
 
-from .escape import escape, escape_text
+from .escape import escape
 from .options import exactly, need
 
 TYPE_CHECKING = False  # mypy takes it for true; --help has no time to import what only annotations need
@@ -59,39 +59,32 @@ def build(fields: Fields, arguments: list[str]) -> int:
     return 0
 
 
-def _write(data: bytes, fields: Fields) -> int:
-    output = str(fields.get("output") or "-")
-    if output == "-" and sys.stdout.isatty() and b"\0" not in data:
-        print(escape_text(data), end="")
-        return 0
-    if output == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return 0
-    with open(output, "wb") as stream:
-        stream.write(data)
-    return 0
-
-
 def list_paths(fields: Fields, arguments: list[str]) -> int:
     """The paths of a manifest."""
     exactly(arguments, 1, "MANIFEST")
-    from tracejail.export import FORMATS
+    from tracejail.export.lists import list_lines, list_nul
+    from tracejail.export.request import Request
 
-    return _write(FORMATS["list0" if fields.get("nul") else "list"].make(read(arguments[0], fields)), fields)
+    from .export import write
+
+    request = Request(read(arguments[0], fields), lambda _: iter(()), 0)
+    write((list_nul if fields.get("nul") else list_lines)(request), str(fields.get("output") or "-"))
+    return 0
 
 
 def export(fields: Fields, arguments: list[str]) -> int:
     """A manifest in another tool's format, or the formats."""
-    from tracejail.export import FORMATS
-
     if not arguments:
-        print("\n".join(f"{name:<10} {row.about}" for name, row in FORMATS.items()))
+        from .report import formats_table
+
+        print(formats_table())
         return 0
+    from .export import check_format, export_to
+
+    check_format(arguments[0])
     exactly(arguments, 2, "FORMAT MANIFEST")
-    if arguments[0] not in FORMATS:
-        raise UsageError(f"{arguments[0]}: no such format", "tracejail export shows those that there are")
-    return _write(FORMATS[arguments[0]].make(read(arguments[1], fields)), fields)
+    export_to(arguments[0], read(arguments[1], fields), fields)
+    return 0
 
 
 def why(fields: Fields, arguments: list[str]) -> int:

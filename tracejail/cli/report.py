@@ -171,3 +171,11 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
     if learned and result.clean:
         lines += ["start it with:", *_indent(start_command(manifest))]
     return "\n".join(lines)
+
+
+def formats_table() -> str:
+    """A row a format of export: what it is, and the command that takes it."""
+    from tracejail.export.formats import FORMATS
+
+    rows = [(name, row.about, row.takes) for name, row in FORMATS.items()]
+    return tabulate(rows, headers=("format", "what it is", "taken by"), tablefmt="plain", disable_numparse=True)

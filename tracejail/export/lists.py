@@ -1,25 +1,30 @@
-"""Plain lists of paths."""
+"""Plain lists of paths, parents before children, with each link on the way."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
-from tracejail.errors import UsageError
-from tracejail.model import Manifest
+from tracejail.errors import ExportError
 
-
-def _paths(manifest: Manifest) -> list[str]:
-    return sorted((entry.path for entry in manifest.entries), key=lambda path: path.split("/"))
+from .request import Request, parents_first
 
 
-def list_lines(manifest: Manifest) -> bytes:
-    """One path a line, parents before children. Raises UsageError for a name that a line can't hold."""
-    for path in _paths(manifest):
-        if "\n" in path:
-            raise UsageError(f"{path!r}: a line can't hold this name", "take the NUL form: list -0, export list0")
-    return b"".join(os.fsencode(path) + b"\n" for path in _paths(manifest))
+def list_lines(request: Request) -> Iterator[bytes]:
+    """One path a line."""
+    entries = parents_first(request.manifest)
+    for entry in entries:
+        if "\n" in entry.path:
+            raise ExportError(f"{entry.path!r}: a line can't hold this name", "take the NUL form: list -0, export list0")
+    return (os.fsencode(entry.path) + b"\n" for entry in entries)
 
 
-def list_nul(manifest: Manifest) -> bytes:
-    """Paths ended by NUL, parents before children."""
-    return b"".join(os.fsencode(path) + b"\0" for path in _paths(manifest))
+def list_nul(request: Request) -> Iterator[bytes]:
+    """Paths ended by NUL."""
+    return (os.fsencode(entry.path) + b"\0" for entry in parents_first(request.manifest))
+
+
+def rsync(request: Request) -> Iterator[bytes]:
+    """Paths without their leading slash, ended by NUL: `--files-from` takes them as relative to the source, and makes the
+    directories that it finds in the list with their own attributes; "./" before each keeps a leading dash or colon a name."""
+    return (b"./" + os.fsencode(entry.path[1:]) + b"\0" for entry in parents_first(request.manifest))

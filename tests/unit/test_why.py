@@ -1,4 +1,4 @@
-"""Who needed a path, and the plain lists."""
+"""Who needed a path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 from nouns import BECAUSE, directory, entry, link, manifest
 
 from tracejail.errors import UsageError
-from tracejail.export import FORMATS
 from tracejail.model import Origin, PathNote
 from tracejail.why import why
 
@@ -51,18 +50,3 @@ def test_a_ring_of_vias_ends() -> None:
 def test_unknown_path() -> None:
     with pytest.raises(UsageError):
         why(JAIL, "/nowhere")
-
-
-def test_lists_have_parents_first() -> None:
-    # "-" sorts before "/": by plain text, /a-b would come between /a and what is in it.
-    odd = manifest(directory("/a"), entry("/a-b"), entry("/a/z"))
-    assert FORMATS["list"].make(odd) == b"/a\n/a/z\n/a-b\n"
-    assert FORMATS["list0"].make(odd) == b"/a\0/a/z\0/a-b\0"
-
-
-def test_a_newline_only_in_the_nul_list() -> None:
-    odd = manifest(entry("/a\nb"), entry("/\udcff"))
-    with pytest.raises(UsageError) as caught:
-        FORMATS["list"].make(odd)
-    assert "list0" in caught.value.hint and "\n" not in caught.value.message
-    assert FORMATS["list0"].make(odd) == b"/a\nb\0/\xff\0"

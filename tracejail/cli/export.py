@@ -1,0 +1,75 @@
+"""`export` and `list`: which formats there are, and a manifest in one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+
+from tracejail.errors import UsageError
+from tracejail.model import Manifest
+
+from .escape import escape, escape_text
+from .options import Value
+
+
+def check_format(name: str) -> None:
+    """Raises UsageError for a name that is no format."""
+    from tracejail.export.formats import FORMATS
+
+    if name not in FORMATS:
+        import difflib
+
+        near = difflib.get_close_matches(name, FORMATS, 3, 0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(f"{name}: no such format", f"{hint}tracejail export shows those that there are")
+
+
+def export_to(name: str, manifest: Manifest, fields: Mapping[str, Value]) -> None:
+    """Write a manifest in a format to --output, or to standard output. Raises ExportError, InputOutputError, UsageError."""
+    from tracejail.export.formats import FORMATS
+    from tracejail.exporting import export
+
+    pieces = export(
+        manifest, FORMATS[name], os.environ, str(fields.get("jail") or ""), str(fields.get("host_root") or ""),
+        str(fields.get("name") or ""), bool(fields.get("packages")), _note,
+    )
+    write(pieces, str(fields.get("output") or "-"))
+
+
+def _note(line: str) -> None:
+    print(f"note: {escape(line)}", file=sys.stderr)
+
+
+def write(pieces: Iterable[bytes], output: str) -> None:
+    """A file is there whole or not at all."""
+    if output == "-":
+        if sys.stdout.isatty():
+            _show(pieces)
+        else:
+            for piece in pieces:
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        return
+    if os.path.exists(output) and not os.path.isfile(output):  # a pipe or a device takes it as it comes
+        with open(output, "wb") as stream:
+            stream.writelines(pieces)
+        return
+    made = f"{output}.{os.getpid()}.new"
+    try:
+        with open(made, "xb") as stream:
+            stream.writelines(pieces)
+        os.replace(made, output)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(made)
+        raise
+
+
+def _show(pieces: Iterable[bytes]) -> None:
+    """To a terminal: no escape sequence of a name reaches it, and no archive."""
+    data = b"".join(pieces)
+    if b"\0" in data:
+        raise UsageError("this is not for a terminal", "-o FILE, or a pipe")
+    print(escape_text(data), end="")

@@ -1,0 +1,27 @@
+"""The formats: a function from a request to bytes each, and a row here."""
+
+from __future__ import annotations
+
+from .cpio import cpio
+from .image import dockerfile, oci
+from .initramfs import dracut, gen_init_cpio, initramfs
+from .lists import list_lines, list_nul, rsync
+from .mtree import mtree
+from .request import Format
+from .squashfs import squashfs
+from .tar import tar
+
+FORMATS: dict[str, Format] = {
+    "list": Format("one path a line, parents first; no names with a newline", "xargs -d '\\n' dpkg -S <FILE", list_lines),
+    "list0": Format("the same ended by NUL, for any name", "xargs -0 stat <FILE", list_nul),
+    "rsync": Format("paths without a leading slash, ended by NUL", "rsync -aHAX --from0 --files-from=FILE JAIL/ TO/", rsync),
+    "tar": Format("an archive of the jail, nothing of it left out", "tar -xpf FILE --xattrs-include='*' -C JAIL", tar),
+    "cpio": Format("an archive, form newc; no extended attributes", "cpio -idm -D JAIL <FILE", cpio),
+    "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
+    "squashfs": Format("a pseudo file with the bytes in it", "mksquashfs - IMAGE -pf FILE", squashfs),
+    "oci": Format("an image of one layer, in a tar archive", "skopeo copy oci-archive:FILE docker-daemon:NAME", oci),
+    "dockerfile": Format("lines around jail.tar, which export tar makes", "buildah build -f FILE DIRECTORY", dockerfile),
+    "initramfs": Format("a hook that copies the jail", "install -m 755 FILE /etc/initramfs-tools/hooks/NAME", initramfs),
+    "dracut": Format("a configuration that installs the host's files", "dracut --conf FILE", dracut),
+    "gen-init-cpio": Format("the kernel's own list; files come from the jail", "usr/gen_init_cpio FILE", gen_init_cpio),
+}

@@ -1,0 +1,57 @@
+"""What an exporter is given, and what it gives: pieces of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from tracejail.errors import ExportError
+from tracejail.model import Entry, EntryType, Manifest
+
+# The bytes of a regular file in pieces. Raises InputOutputError where they are not what the manifest says.
+Contents = Callable[[Entry], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A manifest to be said in a format."""
+
+    manifest: Manifest
+    contents: Contents
+    epoch: int                # seconds; the time of all that has none in the manifest, and the latest (SOURCE_DATE_EPOCH)
+    name: str = ""            # what the result is called: of a unit, an image; "" for that of the program
+    jail: str = ""            # the directory that the jail is in when the result is used
+    packages: bool = False    # packages in place of files, where a format can say either
+
+
+Make = Callable[[Request], Iterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format: what it is, the command that takes it, and the function that makes it. That raises ExportError for what the
+    format can't say, before it gives the first piece."""
+
+    about: str
+    takes: str                # a command line; FILE is the result
+    make: Make
+
+
+def parents_first(manifest: Manifest) -> list[Entry]:
+    """All entries, each after its directory; a directory's own lie together."""
+    return sorted(manifest.entries, key=lambda entry: entry.path.split("/"))
+
+
+def archived(manifest: Manifest, form: str) -> list[Entry]:
+    """All entries as an archive has them: each after its directory, a hard link after the file's first name."""
+    for entry in manifest.entries:
+        if entry.type is EntryType.SOCKET:
+            raise ExportError(f"{entry.path}: {form} holds no sockets", "learn it again with --exclude, and bind it instead")
+    return sorted(manifest.entries, key=lambda entry: (bool(entry.hard_link), entry.path.split("/")))
+
+
+def seconds_of(entry: Entry, request: Request) -> int:
+    """An entry's time of last change in seconds, not after SOURCE_DATE_EPOCH."""
+    if entry.type is EntryType.FILE and entry.mtime_ns:
+        return max(0, min(entry.mtime_ns // 10**9, request.epoch))
+    return request.epoch
