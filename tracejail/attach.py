@@ -33,9 +33,9 @@ from tracejail.kernel.running import (
     tracer_of,
 )
 from tracejail.kernel.waiting import blocked
-from tracejail.manifest import read_manifest, write_manifest
+from tracejail.manifest import write_manifest
 from tracejail.model import Command, EntryType, LearnResult, Manifest, SyscallRecord, TrialOptions
-from tracejail.replaceable import check_manifest_place, check_replaceable
+from tracejail.replaceable import check_manifest_place, check_replaceable, read_former
 from tracejail.resolve.host import HostRoot, inspect, open_host_root
 from tracejail.resolve.policy import harmless
 from tracejail.show import Show
@@ -178,7 +178,7 @@ def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | 
         return None
     if not options.append and not options.replace:
         raise UsageError(f"{manifest_path}: is there already", "--append adds to it, --replace makes it anew")
-    former = read_manifest(manifest_path)
+    former = read_former(manifest_path)
     if former.clean:
         raise UsageError(
             f"{manifest_path}: is proven, and a first guess is not", "name another place with -j, and see tracejail merge"

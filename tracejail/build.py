@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tracejail.contents import contents_of, times_of, with_digests
 from tracejail.errors import InputOutputError, SourceChangedError
+from tracejail.foreign import Settled, settled
 from tracejail.jail.build import populate
 from tracejail.jail.remove import remove_tree
 from tracejail.jail.staging import Staging, install, staging
@@ -19,9 +20,9 @@ from tracejail.resolve.host import HostRoot, open_host_root
 _CHANGES = 20  # of sources while a jail is built, before it is given up
 
 
-def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool, known_by: str = "") -> None:
-    """Build `jail`, which appears whole or not at all. `known_by` is the manifest that says that what is there already is
-    a jail, the one beside it by default.
+def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: bool, known_by: str = "") -> Settled:
+    """Build `jail`, which appears whole or not at all; gives the manifest of it, and what was left out. `known_by` is the
+    manifest that says that what is there already is a jail, the one beside it by default.
 
     Raises UsageError (it is there already), InputOutputError (no room, the host's files are not those of the
     manifest), LockedError, KernelLacksError.
@@ -31,12 +32,14 @@ def build_from_manifest(manifest: Manifest, jail: str, host_root: str, replace: 
     # Not by what the manifest at hand says: it may be anybody's, and --replace removes what is there.
     check_replaceable(jail, known_by or jail + ".json", replace)
     host = open_host_root(host_root)
+    built = settled(host, manifest)
     with staging(jail) as stage:
-        build_in(stage, host, manifest, jail)
+        build_in(stage, host, built.manifest, jail)
         try:
             install(stage, "root", os.path.basename(jail), replace=there)
         except FileExistsError:
             raise InputOutputError(f"{jail}: it appeared while this was built", "call it again") from None
+    return built
 
 
 def taking_changes(host: HostRoot, manifest: Manifest, build: Callable[[Manifest], None]) -> Manifest:

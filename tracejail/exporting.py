@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from tracejail.contents import contents_of
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.export.request import Format, Request
+from tracejail.foreign import settled
 from tracejail.jail.build import Contents
-from tracejail.model import Entry, EntryType, Manifest
+from tracejail.model import Content, Entry, EntryType, Manifest
 from tracejail.resolve.host import open_host_root, open_source
 
 _CHUNK = 1 << 20      # bytes
 
 
 def export(
-    manifest: Manifest, form: Format, environment: Mapping[str, str], jail: str, host_root: str, name: str, packages: bool
+    manifest: Manifest, form: Format, environment: Mapping[str, str], jail: str, host_root: str, name: str, packages: bool,
+    note: Callable[[str], None],
 ) -> Iterator[bytes]:
     """The pieces of the result. The files are those of the jail, or, where there is none or `host_root` is given, those that
-    a jail would be built from.
+    a jail would be built from. What must be left out of a merged manifest is said by `note`.
 
     Raises ExportError before the first piece; InputOutputError for a file that is gone or changed; UsageError.
     """
@@ -28,14 +31,35 @@ def export(
     if jail and not os.path.isdir(jail):
         raise UsageError(f"{jail}: no such directory", "name a jail that was built from this manifest, or none")
     if host_root or not os.path.isdir(at):
-        host = open_host_root(host_root or manifest.host.root)
-        give = contents_of(host, manifest.entries, manifest.accounts)
+        root = open_host_root(host_root or manifest.host.root)
+        manifest, notes = settled(root, manifest)
+        give = contents_of(root, manifest.entries, manifest.accounts)
     else:
         root = open_host_root(at)
+        manifest, notes = settled(root, manifest)
         give = lambda entry: open_source(root, entry.path)  # noqa: E731
+    for line in notes:
+        note(line)
+    manifest = replace(manifest, entries=tuple(_with_size(give, entry) for entry in manifest.entries))
     epoch = _epoch(environment, manifest)
     request = Request(manifest, lambda entry: _pieces(give, entry), epoch, name, os.path.abspath(at), packages)
     return iter(form.make(request))
+
+
+def _with_size(give: Contents, entry: Entry) -> Entry:
+    """An archive has a file's size before its bytes: of what is made anew since a merge, it is not in the manifest."""
+    if entry.type is not EntryType.FILE or entry.content in (Content.HOST, Content.EMPTY) or entry.sha256 or entry.hard_link:
+        return entry
+    try:
+        source = give(entry)
+    except InputOutputError:
+        return entry  # who needs the bytes will hear of it
+    if isinstance(source, bytes):
+        return replace(entry, size=len(source))
+    try:
+        return replace(entry, size=os.fstat(source).st_size)
+    finally:
+        os.close(source)
 
 
 def _pieces(give: Contents, entry: Entry) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tracejail.manifest import merge
+from tracejail.manifest import merge_runs
 from tracejail.model import Manifest
 from tracejail.resolve.host import HostRoot, inspect
 
@@ -39,7 +39,7 @@ def proven(manifest: Manifest) -> Manifest:
 def completed(former: Manifest, later: Manifest, host: HostRoot) -> Manifest:
     """The manifest that is there and what was seen later. Of a guess what was seen later counts where the two differ: a
     process that runs has seen files that have changed since, and its arguments may be unknown. Raises ManifestError."""
-    return _joined(former, later, host) if is_guess(former) else merge(former, later)
+    return _joined(former, later, host) if is_guess(former) else merge_runs(former, later)
 
 
 def _joined(guess: Manifest, later: Manifest, host: HostRoot) -> Manifest:
@@ -48,4 +48,4 @@ def _joined(guess: Manifest, later: Manifest, host: HostRoot) -> Manifest:
     # A name of an inode may have lost the first one.
     paths = known | {entry.path for entry in kept}
     kept = tuple(replace(each, hard_link="") if each.hard_link and each.hard_link not in paths else each for each in kept)
-    return replace(merge(replace(guess, entries=kept), later), command=later.command)
+    return replace(merge_runs(replace(guess, entries=kept), later), command=later.command)

@@ -16,10 +16,10 @@ from tracejail.jail.build import populate
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.kernel.processes import closed_elsewhere
 from tracejail.learner import ESCALATION, Learned, Learner, Proof, learner, run_once
-from tracejail.manifest import read_manifest, write_manifest
+from tracejail.manifest import write_manifest
 from tracejail.model import Accounts, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
 from tracejail.prove import prove
-from tracejail.replaceable import check_manifest_place, check_replaceable
+from tracejail.replaceable import check_manifest_place, check_replaceable, read_former
 from tracejail.result import result_of
 from tracejail.show import Show
 from tracejail.trace.engine import Engine
@@ -61,7 +61,7 @@ def _learn(options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
 def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | None:
     check_replaceable(jail, manifest_path, options.replace or options.append)
     if options.append:
-        return read_manifest(manifest_path)
+        return read_former(manifest_path)
     check_manifest_place(manifest_path)
     return None
 

@@ -159,6 +159,7 @@ class Entry:
     version: str = ""
     via: str = ""                  # the entry that brought this one (link -> target, program -> interpreter)
     phase: str = "start"           # of the run, in which it was first asked for: exercise, reload, stop, second start...
+    hosts: tuple[str, ...] = ()    # labels of the merged hosts on which this is so; () where it is so on all
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ class PathNote:
     path: str
     reason: str
     because: Because
+    hosts: tuple[str, ...] = ()    # as of an entry
 
 
 class Use(Enum):
@@ -201,6 +203,7 @@ class Written:
     uid: int
     gid: int
     use: Use
+    hosts: tuple[str, ...] = ()    # as of an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +273,17 @@ class HostIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedHost:
+    """One machine of a merged manifest: its label there, and what of its own manifest is no list of paths."""
+
+    label: str
+    host: HostIdentity
+    command: Command
+    jail: str
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Accounts:
     """The accounts that the jail's passwd and group are reduced to; `everything` keeps them whole. Where shadow is let in,
     those of `passwords` have theirs in it."""
@@ -297,6 +311,7 @@ class Manifest:
     absent: tuple[PathNote, ...] = ()
     denied: tuple[PathNote, ...] = ()
     warnings: tuple[str, ...] = ()
+    merged: tuple[MergedHost, ...] = ()      # the machines that it was merged from; the first is the one of the fields above
 
 
 @dataclass(frozen=True, slots=True)

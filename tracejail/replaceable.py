@@ -7,6 +7,7 @@ import os
 from tracejail.errors import InputOutputError, TracejailError, UsageError
 from tracejail.kernel.processes import mount_points
 from tracejail.manifest import read_manifest
+from tracejail.model import Manifest
 
 
 def check_manifest_place(path: str) -> None:
@@ -37,3 +38,14 @@ def check_replaceable(jail: str, manifest_path: str, replace: bool) -> None:
     beneath = [point for point in mount_points() if point.startswith(os.path.realpath(jail) + "/")]
     if beneath:
         raise UsageError(f"{beneath[0]}: is mounted in the jail that is to be replaced", f"umount {beneath[0]} first")
+
+
+def read_former(path: str) -> Manifest:
+    """The manifest that is to be added to. Raises ManifestError, InputOutputError; UsageError where it was merged from
+    several hosts: what is learned is a fact of one of them."""
+    former = read_manifest(path)
+    if former.merged:
+        labels = ", ".join(row.label for row in former.merged)
+        hint = "add to the manifest of this host itself, and merge again"
+        raise UsageError(f"{path}: was merged from several hosts ({labels})", hint)
+    return former

@@ -9,6 +9,7 @@ from dataclasses import replace
 from tracejail.contents import contents_of, times_of
 from tracejail.engines import chosen
 from tracejail.errors import UsageError
+from tracejail.foreign import settled
 from tracejail.jail.build import populate
 from tracejail.learner import Learner, Proof, learner, verify_in
 from tracejail.model import LearnResult, Manifest, TrialOptions
@@ -31,6 +32,8 @@ def verify(manifest: Manifest, options: TrialOptions, show: Show) -> LearnResult
 def _verify(manifest: Manifest, options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
     began = time.monotonic()
     work = learner(options, show, engine)
+    manifest, notes = settled(work.host, manifest)
+    work.notes.update(dict.fromkeys(notes))
     jail = options.jail or manifest.jail
     if options.jail and not os.path.isdir(options.jail):
         raise UsageError(f"{options.jail}: no such jail", "build it: tracejail build MANIFEST -j DIR")

@@ -33,6 +33,8 @@ def why(manifest: Manifest, path: str) -> list[str]:
             lines.append(f"{path}: written to ({place.use.value}): {what}")
     if first.package:
         lines.append(f"{path}: of package {first.package} {first.version}".rstrip())
+    if first.hosts:
+        lines.append(f"{path}: only {', '.join(first.hosts)} had it; in the jail where this host has it too")
     return lines
 
 

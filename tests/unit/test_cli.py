@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nouns import entry, manifest
 
 from tracejail.cli.commands import SUBCOMMANDS, dispatch
 from tracejail.cli.escape import escape, escape_text
+from tracejail.cli.manifests import labels_of
 from tracejail.cli.options import parse
 from tracejail.cli.report import human, start_command
 from tracejail.errors import UsageError
@@ -120,6 +122,64 @@ def test_merge_to_standard_output(tmp_path: Path) -> None:
     write_manifest(manifest(entry("/a"), entry("/日本")), str(path))
     done = run("merge", str(path), str(path))
     assert (done.returncode, done.stdout, done.stderr) == (0, path.read_bytes(), b"")
+
+
+def hosts(place: Path, *names: str, **fields: Any) -> list[str]:
+    """Manifests that differ in one owner."""
+    files = []
+    for number, name in enumerate(names):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        write_manifest(manifest(entry("/a"), entry("/b", uid=number), **fields), str(place / name))
+        files.append(str(place / name))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [(("A.json", "B.json"), ["A", "B"]), (("w1/x.jail.json", "w2/x.jail.json"), ["w1/x.jail", "w2/x.jail"]),
+     (("a/w/x.json", "b/w/x.json", "y.json"), ["a/w/x", "b/w/x", "y"]),
+     (("a/w/x", "a/v/x", "b/w/x"), ["a/w/x", "a/v/x", "b/w/x"]),
+     (("/x.json", "/y/x.json"), ["/x", "y/x"]), (("x.json", "x.json", "w/x.txt"), ["t/x", "t/x", "w/x"]),
+     (("x.json", "x.txt"), ["x", "x"])],
+)
+def test_labels_of_files(names: tuple[str, ...], labels: list[str]) -> None:
+    assert labels_of([os.path.join("/t", name) for name in names]) == labels
+
+
+def test_merge_of_hosts_and_the_part_of_one(tmp_path: Path) -> None:
+    files = hosts(tmp_path, "w1/x.json", "w2/x.json")
+    done = run("merge", *files, "-o", str(tmp_path / "all.json"))
+    assert (done.returncode, done.stderr) == (0, b"kept apart by host: w1/x, w2/x\n")
+    assert run("merge", *files).stdout == (tmp_path / "all.json").read_bytes()
+    merged = str(tmp_path / "all.json")
+    assert run("list", merged, "--host", "w2/x").stdout == b"/a\n/b\n"
+    assert run("diff", merged, files[0]).stdout == b"" == run("diff", files[1], merged, "--host", "w2/x").stdout
+    assert b"/b" in run("diff", merged, files[1]).stdout and run("diff", merged, merged).returncode == 0
+
+
+def test_a_host_that_is_not_in_it(tmp_path: Path) -> None:
+    first, second = hosts(tmp_path, "A.json", "B.json")
+    merged = str(tmp_path / "all.json")
+    run("merge", first, second, "-o", merged)
+    for words in (["build", merged], ["verify", merged], ["list", merged], ["export", "list", merged], ["why", merged, "/a"],
+                  ["diff", merged, first], ["diff", first, merged], ["list", first]):
+        done = run(*words, "--host", "C")
+        lines = done.stderr.decode().splitlines()
+        assert done.returncode == 2 and len(lines) == 2, words
+        assert ("A, B" in lines[1]) == (merged in words) and lines[0].startswith(f"tracejail: {tmp_path}")
+
+
+def test_merge_as_one_machine(tmp_path: Path) -> None:
+    first, second = hosts(tmp_path, "A.json", "B.json")
+    third = str(tmp_path / "C.json")
+    write_manifest(manifest(entry("/a", sha256="c" * 64)), third)
+    assert b"hosts" not in run("merge", "--same-host", first, second).stdout
+    run("merge", first, second, "-o", str(tmp_path / "all.json"))
+    for words in (["--same-host", first, second, third], ["--same-host", "--apart", first, second], [first],
+                  ["--same-host", str(tmp_path / "all.json"), first]):
+        done = run("merge", *words)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 2 and not done.stdout, words
+    assert b"hosts" in run("merge", "--apart", first, first, second).stdout
 
 
 @pytest.mark.parametrize(

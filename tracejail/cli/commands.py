@@ -7,6 +7,7 @@ import sys
 
 from tracejail.errors import UsageError
 
+from . import manifests
 from .escape import escape
 from .options import (
     ATTACH,
@@ -16,6 +17,7 @@ from .options import (
     EXPORT,
     FROM,
     HANDMADE,
+    HOST,
     JAIL,
     JSON,
     LEARN,
@@ -23,13 +25,16 @@ from .options import (
     OUTPUT,
     POLICY,
     REPLACE,
+    RUNS,
     SECTION,
     SELF,
     TARGET,
     VERBOSE,
+    Fields,
     Option,
-    Value,
+    exactly,
     help_lines,
+    need,
     parse,
     trial_options,
 )
@@ -39,9 +44,7 @@ TYPE_CHECKING = False  # mypy takes it for true; --help has no time to import wh
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tracejail.model import LearnResult, Manifest, TrialOptions
-
-Fields = dict[str, Value]
+    from tracejail.model import LearnResult, TrialOptions
 
 
 class Subcommand:
@@ -112,23 +115,6 @@ def _finish(result: LearnResult, as_json: bool, talk: Talk, learned: bool) -> in
     return result.status
 
 
-def _need(arguments: list[str], count: int, what: str) -> None:
-    if len(arguments) < count:
-        raise UsageError(f"missing: {what}", "tracejail COMMAND --help shows what it takes")
-
-
-def _exactly(arguments: list[str], count: int, what: str) -> None:
-    _need(arguments, count, what)
-    if len(arguments) > count:
-        raise UsageError(f"{arguments[count]}: one word too many", f"it takes {what}")
-
-
-def _manifest(path: str) -> Manifest:
-    from tracejail.manifest import read_manifest
-
-    return read_manifest(path)
-
-
 def _learn(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
@@ -136,7 +122,7 @@ def _learn(fields: Fields, arguments: list[str]) -> int:
         return _attach(fields, arguments, as_json, talk)
     unit = str(fields.pop("unit", ""))
     if not unit:
-        _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+        need(arguments, 1, "PROGRAM [ARGUMENT...]")
     elif arguments:
         raise UsageError(f"{arguments[0]}: --unit names the program already", f"change it: systemctl edit {unit}; or no --unit")
     base = None
@@ -178,8 +164,8 @@ def _attach(fields: Fields, arguments: list[str], as_json: bool, talk: Talk) -> 
 def _verify(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
-    _exactly(arguments, 1, "MANIFEST")
-    manifest = _manifest(arguments[0])
+    exactly(arguments, 1, "MANIFEST")
+    manifest = manifests.read(arguments[0], fields)
     command = manifest.command
     given = fields.get("environment", ())
     assert isinstance(given, tuple)
@@ -219,53 +205,8 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     return _finish(verify(manifest, trial_options(fields, [], base), talk), as_json, talk, learned=False)
 
 
-def _build(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 1, "MANIFEST")
-    from tracejail.build import build_from_manifest
-
-    manifest = _manifest(arguments[0])
-    jail = str(fields.get("jail") or manifest.jail)
-    build_from_manifest(manifest, jail, str(fields.get("host_root") or manifest.host.root), bool(fields.get("replace")))
-    print(f"built {escape(os.path.abspath(jail))}: {len(manifest.entries)} entries")
-    return 0
-
-
-def _list(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 1, "MANIFEST")
-    from tracejail.export.lists import list_lines, list_nul
-    from tracejail.export.request import Request
-
-    from .export import write
-
-    request = Request(_manifest(arguments[0]), lambda _: iter(()), 0)
-    write((list_nul if fields.get("nul") else list_lines)(request), str(fields.get("output") or "-"))
-    return 0
-
-
-def _export(fields: Fields, arguments: list[str]) -> int:
-    if not arguments:
-        from .report import formats_table
-
-        print(formats_table())
-        return 0
-    from .export import check_format, export_to
-
-    check_format(arguments[0])
-    _exactly(arguments, 2, "FORMAT MANIFEST")
-    export_to(arguments[0], _manifest(arguments[1]), fields)
-    return 0
-
-
-def _why(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 2, "MANIFEST PATH")
-    from tracejail.why import why
-
-    print("\n".join(escape(line) for line in why(_manifest(arguments[0]), arguments[1])))
-    return 0
-
-
 def _deps(fields: Fields, arguments: list[str]) -> int:
-    _need(arguments, 1, "FILE...")
+    need(arguments, 1, "FILE...")
     from tracejail.deps import deps
 
     rows = deps(str(fields.get("host_root") or "/"), arguments)
@@ -282,7 +223,7 @@ def _deps(fields: Fields, arguments: list[str]) -> int:
 
 
 def _trace(fields: Fields, arguments: list[str]) -> int:
-    _need(arguments, 1, "PROGRAM [ARGUMENT...]")
+    need(arguments, 1, "PROGRAM [ARGUMENT...]")
     every, misses, jail = bool(fields.pop("every", False)), bool(fields.pop("misses", False)), str(fields.pop("jail", ""))
     if every and misses:
         raise UsageError("trace: --all and --misses", "leave out one of them")
@@ -298,48 +239,20 @@ def _trace(fields: Fields, arguments: list[str]) -> int:
         return trace(trial_options(fields, arguments), jail, shown, talk, lambda line: print(line, file=stream))
 
 
-def _merge(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 2, "A B")
-    from tracejail.manifest import merge, pieces, write_manifest
-
-    merged = merge(_manifest(arguments[0]), _manifest(arguments[1]))
-    output = str(fields.get("output") or "-")
-    if output == "-":
-        sys.stdout.writelines(pieces(merged))
-    else:
-        write_manifest(merged, output)
-    return 0
-
-
-def _diff(fields: Fields, arguments: list[str]) -> int:
-    _exactly(arguments, 2, "A B")
-    from tracejail.manifest import diff
-
-    rows = diff(_manifest(arguments[0]), _manifest(arguments[1]))
-    if fields.get("json"):
-        import json
-
-        print(json.dumps([row._asdict() for row in rows]))
-    else:
-        for row in rows:
-            print(escape(f"{row.change:<8} {row.path}    {row.detail}"))
-    return 1 if rows else 0
-
-
 def _import(fields: Fields, arguments: list[str]) -> int:
     from .handmade import formats_lines, import_from
 
     if not arguments:
         print("\n".join(formats_lines()))
         return 0
-    _need(arguments, 3, "FORMAT FILE PROGRAM [ARGUMENT...]")
+    need(arguments, 3, "FORMAT FILE PROGRAM [ARGUMENT...]")
     section = str(fields.pop("name", ""))
     options = trial_options(fields, arguments[2:])
     return import_from(arguments, section, _with_jail(options))
 
 
 def _adopt(fields: Fields, arguments: list[str]) -> int:
-    _need(arguments, 2, "DIR PROGRAM [ARGUMENT...]")
+    need(arguments, 2, "DIR PROGRAM [ARGUMENT...]")
     from .handmade import adopt_jail
 
     fields["jail"] = arguments[0].rstrip("/") or "/"
@@ -355,7 +268,7 @@ def _with_jail(options: TrialOptions) -> TrialOptions:
 def _doctor(fields: Fields, arguments: list[str]) -> int:
     if not fields.get("self"):
         raise UsageError("doctor: only --self is there yet", "tracejail doctor --self says what this machine allows")
-    _exactly(arguments, 0, "no words")
+    exactly(arguments, 0, "no words")
     from tracejail.engines import checks
 
     rows = checks()
@@ -371,15 +284,19 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "[OPTION...] PROGRAM [ARGUMENT...]", "run a program, or that of --unit NAME, in a trial until a jail for it is proven",
         (*LEARN, *ATTACH, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _learn,
     ),
-    "build": Subcommand("MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *REPLACE, *FROM), _build),
+    "build": Subcommand(
+        "MANIFEST [-j DIR]", "make the jail again, from its manifest alone", (*JAIL, *REPLACE, *FROM, *HOST), manifests.build,
+    ),
     "verify": Subcommand(
         "[OPTION...] MANIFEST", "run the program in a copy of its jail, nothing answered: is it clean?",
-        (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *JSON, *VERBOSE), _verify,
+        (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *HOST, *JSON, *VERBOSE), _verify,
     ),
-    "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*NUL, *OUTPUT), _list),
-    "export": Subcommand("[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats",
-                         (*OUTPUT, *EXPORT, *JAIL, *FROM), _export),
-    "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", (), _why),
+    "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*NUL, *OUTPUT, *HOST), manifests.list_paths),
+    "export": Subcommand(
+        "[FORMAT MANIFEST] [-o FILE]", "file lists for other tools; alone: which formats",
+        (*OUTPUT, *EXPORT, *JAIL, *FROM, *HOST), manifests.export,
+    ),
+    "why": Subcommand("MANIFEST PATH", "who needed a path, hop by hop", HOST, manifests.why),
     "deps": Subcommand("FILE...", "what files need by what they say themselves; runs nothing", (*FROM, *JSON), _deps),
     "trace": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "the failing calls of a program, one truss-like line each",
@@ -391,7 +308,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         (*HANDMADE, *JAIL, *SECTION, *POLICY[:2]), _import,
     ),
     "adopt": Subcommand("[OPTION...] DIR PROGRAM [ARGUMENT...]", "a manifest of a jail that has none", HANDMADE, _adopt),
-    "merge": Subcommand("A B [-o C]", "one manifest of two", OUTPUT, _merge),
-    "diff": Subcommand("A B", "what differs between two manifests", JSON, _diff),
+    "merge": Subcommand(
+        "A B... [-o C]", "one manifest of several; what differs between hosts is kept apart", (*OUTPUT, *RUNS),
+        manifests.merge_manifests,
+    ),
+    "diff": Subcommand("A B", "what differs between two manifests", (*JSON, *HOST), manifests.diff_manifests),
 }
 _TAKES_PROGRAM = frozenset(("learn", "trace", "import", "adopt"))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from tracejail.errors import UsageError
 from tracejail.model import Manifest
 
-from .escape import escape_text
+from .escape import escape, escape_text
 from .options import Value
 
 
@@ -33,9 +33,13 @@ def export_to(name: str, manifest: Manifest, fields: Mapping[str, Value]) -> Non
 
     pieces = export(
         manifest, FORMATS[name], os.environ, str(fields.get("jail") or ""), str(fields.get("host_root") or ""),
-        str(fields.get("name") or ""), bool(fields.get("packages")),
+        str(fields.get("name") or ""), bool(fields.get("packages")), _note,
     )
     write(pieces, str(fields.get("output") or "-"))
+
+
+def _note(line: str) -> None:
+    print(f"note: {escape(line)}", file=sys.stderr)
 
 
 def write(pieces: Iterable[bytes], output: str) -> None:

@@ -81,6 +81,7 @@ LEARN = (
 ATTACH = (
     Option("--attach", "attach", "PID", "no program: watch one that runs, for a first guess, until ^C or --timeout", number=True),
 )
+HOST = (Option("--host", "label", "LABEL", "of a merged manifest the part for this host (default: the first)"),)
 JAIL = (Option("-j --jail", "jail", "DIR", "the jail"),)
 OUTPUT = (Option("-o --output", "output", "FILE", "write there (- or nothing: standard output)"),)
 NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
@@ -95,6 +96,10 @@ EVERY = (
     Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
 )
 
+RUNS = (
+    Option("--same-host", "same_host", "", "they are runs of one machine: what differs is an error"),
+    Option("--apart", "apart", "", "they are of several machines, even if nothing that they say differs"),
+)
 SECTION = (Option("--name", "name", "SECTION", "of a file that has more than one"),)
 HANDMADE = (
     Option("-m --manifest", "manifest", "FILE", "the manifest (default DIR.json)"),
@@ -105,6 +110,7 @@ HANDMADE = (
 )
 
 Value = str | float | bool | tuple[str, ...]
+Fields = dict[str, Value]
 
 
 def parse(words: Sequence[str], options: Iterable[Option], command: str) -> tuple[dict[str, Value], list[str]]:
@@ -182,3 +188,16 @@ def trial_options(fields: Mapping[str, Value], arguments: list[str], base: Trial
     if arguments or base is None:
         given["argv"] = tuple(arguments)
     return replace(base or TrialOptions(()), **given)
+
+
+def need(arguments: list[str], count: int, what: str) -> None:
+    """Raises UsageError for fewer words."""
+    if len(arguments) < count:
+        raise UsageError(f"missing: {what}", "tracejail COMMAND --help shows what it takes")
+
+
+def exactly(arguments: list[str], count: int, what: str) -> None:
+    """Raises UsageError for fewer words, or more."""
+    need(arguments, count, what)
+    if len(arguments) > count:
+        raise UsageError(f"{arguments[count]}: one word too many", f"it takes {what}")

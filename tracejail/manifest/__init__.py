@@ -1,8 +1,12 @@
-"""The manifest as text: dumped one entry a line, loaded with distrust, merged and compared."""
+"""The manifest as text: dumped one entry a line, loaded with distrust, merged, selected from and compared."""
 
 from .diff import Difference, diff
 from .dump import dump, pieces, write_manifest
+from .hosts import merge
 from .load import load, read_manifest
-from .merge import merge
+from .merge import merge_runs
+from .select import select
 
-__all__ = ["Difference", "diff", "dump", "load", "merge", "pieces", "read_manifest", "write_manifest"]
+__all__ = [
+    "Difference", "diff", "dump", "load", "merge", "merge_runs", "pieces", "read_manifest", "select", "write_manifest",
+]

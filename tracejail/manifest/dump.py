@@ -17,6 +17,7 @@ from tracejail.errors import InputOutputError
 from tracejail.model import Manifest
 
 FORMAT = 1
+_WHERE_USED = ("merged",)  # fields of a manifest that an older tracejail does not know
 
 
 def dump(manifest: Manifest) -> str:
@@ -29,6 +30,8 @@ def pieces(manifest: Manifest) -> Iterator[str]:
     yield f'{{\n "tracejail": {FORMAT}'
     for field in dataclasses.fields(manifest):
         value = getattr(manifest, field.name)
+        if not value and field.name in _WHERE_USED:
+            continue
         yield f',\n "{field.name}": '
         if isinstance(value, tuple) and value:
             start = "[\n  "

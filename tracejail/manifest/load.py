@@ -13,15 +13,13 @@ from enum import Enum
 from typing import Any, TextIO
 
 from tracejail.errors import InputOutputError, ManifestError
-from tracejail.model import Content, Entry, EntryType, MadeDirectory, Manifest, Written
+from tracejail.model import Entry, Manifest
 
+from .check import Wrong, check
 from .dump import FORMAT
 from .stream import Reader
 
-_LARGEST = 1 << 30       # characters of a manifest
-_LARGEST_FILE = 1 << 50  # bytes of a file that an entry may claim
-_MOST_ID = (1 << 32) - 2
-_MOUNTS = {"proc": "/proc", "sysfs": "/sys", "devpts": "/dev/pts"}
+_LARGEST = 1 << 30  # characters of a manifest
 _HINT = "learn it again, or take the file from a backup"
 
 
@@ -70,10 +68,10 @@ def _load_fields(read: Callable[[int], str], where: str) -> Manifest:
     try:
         _read_fields(Reader(read), fields, where)
         if "tracejail" not in fields:
-            raise _Wrong("it has no version")
+            raise Wrong("it has no version")
         manifest: Manifest = _construct(Manifest, {key: fields[key] for key in fields if key != "tracejail"})
-        _check(manifest)
-    except _Wrong as wrong:
+        check(manifest)
+    except Wrong as wrong:
         cause = str(wrong) if "tracejail" in fields else f"not a manifest of tracejail ({wrong})"
         raise ManifestError(f"{where}: {cause}", _HINT) from None
     except ValueError as error:
@@ -83,31 +81,27 @@ def _load_fields(read: Callable[[int], str], where: str) -> Manifest:
     return manifest
 
 
-class _Wrong(Exception):
-    """What is wrong, in words."""
-
-
 def _read_fields(reader: Reader, fields: dict[str, Any], where: str) -> None:
     if reader.peek() != "{":
         reader.value()
-        raise _Wrong("it is no object")
+        raise Wrong("it is no object")
     makers = _makers(Manifest)
     for key in reader.members():
         if key in fields:
-            raise _Wrong(f"{key}: twice")
+            raise Wrong(f"{key}: twice")
         if key == "tracejail":
             fields[key] = reader.value()
             if type(fields[key]) is not int or fields[key] != FORMAT:
                 raise ManifestError(f"{where}: a manifest of another format", "use the tracejail that wrote it")
         elif key not in makers:
-            raise _Wrong(f"unknown field {key!r}")
+            raise Wrong(f"unknown field {key!r}")
         else:
             # An entry at a time, as most of a manifest is its entries.
             one_by_one = key == "entries" and reader.peek() == "["
             try:
                 fields[key] = tuple(_entries(reader)) if one_by_one else makers[key](reader.value())
-            except _Wrong as wrong:
-                raise _Wrong(f"{key}: {wrong}") from None
+            except Wrong as wrong:
+                raise Wrong(f"{key}: {wrong}") from None
     reader.finish()
 
 
@@ -118,12 +112,12 @@ def _entries(reader: Reader) -> Iterator[Entry]:
             try:
                 yield Entry(**{key: quick[key](value) for key, value in raw.items()})  # type: ignore[attr-defined]
                 continue
-            except (_Wrong, KeyError, TypeError, AttributeError):
+            except (Wrong, KeyError, TypeError, AttributeError):
                 pass  # whatever it is, the other way says what
         yield _noun(Entry, raw)
 
 
-# A value of a field's type from plain JSON; raises _Wrong.
+# A value of a field's type from plain JSON; raises Wrong.
 Maker = Callable[[Any], Any]
 
 
@@ -161,11 +155,11 @@ def _maker(kind: Any, quick: bool) -> Maker:
 def _list_maker(makers: list[Maker], any_length: bool) -> Maker:
     def make(raw: object) -> object:
         if type(raw) is not list:
-            raise _Wrong("not a list")
+            raise Wrong("not a list")
         if any_length:
             return tuple(map(makers[0], raw))
         if len(raw) != len(makers):
-            raise _Wrong(f"not {len(makers)} items")
+            raise Wrong(f"not {len(makers)} items")
         return tuple(maker(item) for maker, item in zip(makers, raw, strict=True))
 
     return make
@@ -175,7 +169,7 @@ def _member_maker(members: dict[str, Enum]) -> Maker:
     def make(raw: object) -> object:
         member = members.get(raw) if type(raw) is str else None
         if member is None:
-            raise _Wrong(f"{raw!r} is not known")
+            raise Wrong(f"{raw!r} is not known")
         return member
 
     return make
@@ -184,7 +178,7 @@ def _member_maker(members: dict[str, Enum]) -> Maker:
 def _plain_maker(kind: type) -> Maker:
     def make(raw: object) -> object:
         if type(raw) is not kind:  # a bool is an int for isinstance
-            raise _Wrong(f"{raw!r} is of the wrong type")
+            raise Wrong(f"{raw!r} is of the wrong type")
         return raw
 
     return make
@@ -192,106 +186,44 @@ def _plain_maker(kind: type) -> Maker:
 
 def _text(raw: object) -> str:
     if type(raw) is not str:
-        raise _Wrong(f"{raw!r} is of the wrong type")
+        raise Wrong(f"{raw!r} is of the wrong type")
     if "\0" in raw:
-        raise _Wrong("a NUL in a name")
+        raise Wrong("a NUL in a name")
     if not raw.isascii():
         try:
             raw.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            raise _Wrong(f"{raw!r} is no name that a file can have") from None
+            raise Wrong(f"{raw!r} is no name that a file can have") from None
     return sys.intern(raw)  # most names and words are there many times
 
 
 def _mode(raw: object) -> int:
     # Octal text and nothing else: a number would be read as decimal by one and as octal by another.
     if type(raw) is not str or not 1 <= len(raw) <= 5 or raw.strip("01234567"):
-        raise _Wrong(f"{raw!r} is no octal text")
+        raise Wrong(f"{raw!r} is no octal text")
     return int(raw, 8)
 
 
 def _noun(kind: Any, raw: object) -> Any:
     if type(raw) is not dict:
-        raise _Wrong("not an object")
+        raise Wrong("not an object")
     makers = _makers(kind)
     made, key = {}, ""
     try:
         for key, value in raw.items():
             made[key] = makers.get(key, _unknown)(value)
-    except _Wrong as wrong:
+    except Wrong as wrong:
         path = f"{raw['path']}: " if "path" in raw else ""
-        raise _Wrong(f"{path}{key}: {wrong}") from None
+        raise Wrong(f"{path}{key}: {wrong}") from None
     return _construct(kind, made)
 
 
 def _unknown(_: object) -> object:
-    raise _Wrong("unknown field")
+    raise Wrong("unknown field")
 
 
 def _construct(kind: Any, made: dict[str, Any]) -> Any:
     try:
         return kind(**made)
     except TypeError as error:
-        raise _Wrong(str(error).partition(") ")[2] or str(error)) from None
-
-
-def _check(manifest: Manifest) -> None:
-    known: dict[str, Entry] = {}
-    for entry in manifest.entries:
-        _check_entry(entry)
-        if entry.path in known:
-            raise _Wrong(f"{entry.path}: twice")
-        known[entry.path] = entry
-    for entry in manifest.entries:
-        above = known.get(entry.path.rpartition("/")[0])
-        if above is not None and above.type is not EntryType.DIRECTORY:
-            raise _Wrong(f"{entry.path}: lies beneath {above.path}, which is no directory")
-        if entry.path.count("/") > 1 and above is None:
-            raise _Wrong(f"{entry.path}: the directory above it is not in the manifest")
-        first = known.get(entry.hard_link) if entry.hard_link else None
-        if entry.hard_link and (first is None or first.type is not EntryType.FILE or first.hard_link):
-            raise _Wrong(f"{entry.path}: a hard link to what is no file of the manifest")
-    places: tuple[Written | MadeDirectory, ...] = (*manifest.written, *manifest.command.service.directories)
-    for place in places:
-        if place.path != "/" and not _is_normal(place.path):
-            raise _Wrong(f"{place.path!r}: not a normal absolute path")
-        if not 0 <= place.mode <= 0o7777 or not (0 <= place.uid <= _MOST_ID and 0 <= place.gid <= _MOST_ID):
-            raise _Wrong(f"{place.path}: no such mode or owner can be")
-    if not -1 <= manifest.command.service.umask <= 0o777:
-        raise _Wrong("command: service: no such umask can be")
-    for mount in manifest.mounts:
-        if _MOUNTS.get(mount.type) != mount.path:
-            raise _Wrong(f"mount of {mount.type} on {mount.path}: not one that a jail may ask for")
-    if not manifest.command.argv:
-        raise _Wrong("command: no program")
-
-
-def _is_normal(path: str) -> bool:
-    if not path.startswith("/") or path.endswith("/") or "//" in path or len(path) >= 65536:
-        return False
-    return "/." not in path or not {".", ".."} & set(path.split("/"))
-
-
-def _check_entry(entry: Entry) -> None:
-    if not _is_normal(entry.path):
-        raise _Wrong(f"{entry.path!r}: not a normal absolute path")
-    if not 0 <= entry.mode <= 0o7777:
-        raise _Wrong(f"{entry.path}: mode {entry.mode:o}")
-    if not (0 <= entry.uid <= _MOST_ID and 0 <= entry.gid <= _MOST_ID):
-        raise _Wrong(f"{entry.path}: no such owner can be")
-    if not 0 <= entry.size <= _LARGEST_FILE:
-        raise _Wrong(f"{entry.path}: a size of {entry.size} bytes")
-    if entry.sha256 and (len(entry.sha256) != 64 or entry.sha256.strip("0123456789abcdef")):
-        raise _Wrong(f"{entry.path}: sha256 is no digest")
-    if entry.type is EntryType.SYMLINK and (not entry.target or len(entry.target) >= 4096):
-        raise _Wrong(f"{entry.path}: a link without a sound target")
-    is_device = entry.type in (EntryType.CHARACTER, EntryType.BLOCK)
-    if is_device != (entry.device is not None):
-        raise _Wrong(f"{entry.path}: a device number belongs to a device, and only to one")
-    if entry.device is not None and not all(0 <= number < 1 << 20 for number in entry.device):
-        raise _Wrong(f"{entry.path}: no such device number can be")
-    if entry.content is not Content.HOST and entry.type is not EntryType.FILE:
-        raise _Wrong(f"{entry.path}: only a file has content")
-    for name, value in entry.xattrs:
-        if len(value) % 2 or value.strip("0123456789abcdef") or not name:
-            raise _Wrong(f"{entry.path}: extended attribute {name!r}")
+        raise Wrong(str(error).partition(") ")[2] or str(error)) from None

@@ -43,6 +43,10 @@ class ClosedError(InputOutputError):
     """This user may not read or search it (exit 5)."""
 
 
+class GoneError(InputOutputError):
+    """It is not on the host, or no longer (exit 5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostRoot:
     """A host root by path and directory descriptor; remembers the type of each file system that it met."""
@@ -138,7 +142,7 @@ def open_source(host: HostRoot, path: JailPath) -> int:
     may block or have effects, as may one of a virtual file system (/proc/kmsg). Raises InputOutputError."""
     fd = _open(host, path)
     if fd is None:
-        raise InputOutputError(f"{path}: it is no longer on the host", "try again")
+        raise GoneError(f"{path}: it is no longer on the host", "try again")
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
