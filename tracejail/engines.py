@@ -45,28 +45,31 @@ def checks() -> tuple[EngineCheck, ...]:
 
 
 @contextlib.contextmanager
-def chosen(name: str, show: Show, failures: tuple[int, ...] = FAILURES) -> Iterator[Engine]:
+def chosen(name: str, show: Show, failures: tuple[int, ...] = FAILURES, note_calls: bool = False) -> Iterator[Engine]:
     """The engine that `--engine` names, for the while of the block; why auto did not take bpf is told with -v.
+    `note_calls`: it is to note which calls are made, as bpf can.
 
     Raises UsageError (no such engine), KernelLacksError (bpf was asked for and can't be had).
     """
+    if note_calls and name == "seccomp":
+        raise UsageError("--syscalls --engine seccomp: only bpf sees calls that carry no path", "leave out one of them")
     if name not in NAMES:
         raise UsageError(f"--engine {name}: not one of {', '.join(NAMES)}", "leave it out for the best that there is")
     with contextlib.ExitStack() as stack:
-        yield _engine(stack, name, show, failures)
+        yield _engine(stack, "bpf" if note_calls else name, show, failures, note_calls)
 
 
-def _engine(stack: contextlib.ExitStack, name: str, show: Show, failures: tuple[int, ...]) -> Engine:
+def _engine(stack: contextlib.ExitStack, name: str, show: Show, failures: tuple[int, ...], note_calls: bool) -> Engine:
     if name == "seccomp":
         return seccomp_engine()
     try:
-        engine = stack.enter_context(miss_engine(failures))
+        engine = stack.enter_context(miss_engine(failures, note_calls))
         _check_fanotify()
         return engine
     except Refused as refused:
         stack.close()
         if name == "bpf":
-            hint = "--engine seccomp needs neither BPF nor fanotify"
+            hint = "leave out --syscalls" if note_calls else "--engine seccomp needs neither BPF nor fanotify"
             raise KernelLacksError(f"the miss-only engine can't be had here: {refused}", hint) from None
         show.say(f"engine seccomp, as the miss-only one can't be had here: {refused}")
         return seccomp_engine()

@@ -15,6 +15,7 @@ from tracejail.errors import InputOutputError
 from tracejail.jail.build import populate
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.kernel.processes import closed_elsewhere
+from tracejail.kernel.ptrace import syscall_names
 from tracejail.learner import ESCALATION, Learned, Learner, Proof, learner, run_once
 from tracejail.manifest import write_manifest
 from tracejail.model import Accounts, Content, Entry, EntryType, LearnResult, Manifest, Origin, TrialOptions
@@ -37,7 +38,7 @@ def learn(options: TrialOptions, show: Show) -> LearnResult:
 
     Raises TracejailError; a target that ends badly is no error but a result that is not clean.
     """
-    with chosen(options.engine, show) as engine:
+    with chosen(options.engine, show, note_calls=options.syscalls) as engine:
         return _learn(options, show, engine)
 
 
@@ -51,11 +52,25 @@ def _learn(options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
         learned = _learn_with_least_mounts(work)
         packages = packages_of(work.host, learned.ledger.entries)
         manifest, proof, reason, hint = prove(Attempts(work, stage, jail, former), learned)
-        manifest = with_packages(work.host, manifest, packages())
+        manifest = _with_calls(work, with_packages(work.host, manifest, packages()), former)
         kept = _install(stage, jail, manifest, manifest_path, options)
     if kept:
         work.notes[kept] = None
     return _result(work, learned, proof, manifest, manifest_path, reason, hint, time.monotonic() - began)
+
+
+def _with_calls(work: Learner, manifest: Manifest, former: Manifest | None) -> Manifest:
+    """The manifest with the system calls that were made in all runs, where they were noted."""
+    session = work.engine.session
+    if session is None or not work.options.syscalls:
+        return manifest
+    if session.foreign or (former is not None and not former.syscalls):
+        what = "a 32-bit program made some of the calls" if session.foreign else "those of earlier runs are not known"
+        work.notes[f"the system calls were not noted: {what}"] = None
+        return replace(manifest, syscalls=())
+    names = syscall_names()
+    called = {names.get(number, str(number)) for number in session.called()}
+    return replace(manifest, syscalls=tuple(sorted({*called, *(former.syscalls if former else ())})))
 
 
 def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | None:

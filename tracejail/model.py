@@ -307,6 +307,7 @@ class Manifest:
     mounts: tuple[Mount, ...] = ()
     sockets: tuple[PathNote, ...] = ()       # AF_UNIX sockets of others, to be bound into the jail
     listens: tuple[str, ...] = ()            # what the target itself listens on
+    syscalls: tuple[str, ...] = ()           # the calls that it made, by name; () where that was not noted
     written: tuple[Written, ...] = ()        # sorted by path
     absent: tuple[PathNote, ...] = ()
     denied: tuple[PathNote, ...] = ()
@@ -349,6 +350,7 @@ class TrialOptions:
     replace: bool = False
     append: bool = False                 # add to the manifest and jail that are there
     stdin: str = ""                      # a file, "-" for all of standard input; "" for none
+    syscalls: bool = False               # note which system calls are made
     interactive: bool = False            # the target has the terminal in the learning run
 
 

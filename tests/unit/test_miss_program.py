@@ -31,7 +31,7 @@ MAPS = Maps(threads=3, inodes=4, short_paths=5, long_paths=6, words=7)
 SIZES = {3: 4, 4: 8, 5: SHORT, 6: LONG}
 PROGRAM = bpf.assemble(at_return(ROWS, MAPS))
 EVERY_ERROR = bpf.assemble(at_return(ROWS, MAPS, ()))
-AT_END = bpf.assemble(at_end(MAPS))
+AT_END = bpf.assemble(at_end(MAPS.threads))
 NUMBERS = {row.name: row.x86_64 for row in ROWS if row.x86_64 is not None}
 THREAD, PATH, BUFFER = 1234, 0x500000, 0x600000
 ARGUMENTS = (112, 104, 96, 56, 72, 64)

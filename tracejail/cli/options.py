@@ -75,6 +75,7 @@ LEARN = (
     Option("--include", "includes", "PATH", "a path that the jail is to hold, with all beneath it", repeat=True),
     Option("--accounts", "accounts", "WHICH", "used (default) or all of passwd and group", choices="used all"),
     Option("--listing", "listing", "WHICH", "used (default): listed names that were used; or all names", choices="used names"),
+    Option("--syscalls", "syscalls", "", "note which system calls it makes, for export seccomp and the like (engine bpf)"),
     Option("--restart", "restart", "", "collect the misses and start again, rather than answer in place"),
     Option("--max-rounds", "max_rounds", "N", "give up after so many (default 50)", number=True),
 )

@@ -8,6 +8,7 @@ from .initramfs import dracut, gen_init_cpio, initramfs
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
 from .request import Format
+from .seccomp import seccomp
 from .squashfs import squashfs
 from .tar import tar
 
@@ -21,6 +22,7 @@ FORMATS: dict[str, Format] = {
     "squashfs": Format("a pseudo file with the bytes in it", "mksquashfs - IMAGE -pf FILE", squashfs),
     "oci": Format("an image of one layer, in a tar archive", "skopeo copy oci-archive:FILE docker-daemon:NAME", oci),
     "dockerfile": Format("lines around jail.tar, which export tar makes", "buildah build -f FILE DIRECTORY", dockerfile),
+    "seccomp": Format("a profile: the calls that it made, and few more", "podman run --security-opt seccomp=FILE", seccomp),
     "initramfs": Format("a hook that copies the jail", "install -m 755 FILE /etc/initramfs-tools/hooks/NAME", initramfs),
     "dracut": Format("a configuration that installs the host's files", "dracut --conf FILE", dracut),
     "gen-init-cpio": Format("the kernel's own list; files come from the jail", "usr/gen_init_cpio FILE", gen_init_cpio),

@@ -315,3 +315,19 @@ def set_argument(thread: int, architecture: int, index: int, value: int) -> None
     setattr(registers, names[index], value)
     _call(_SETREGS, thread, 0, ctypes.addressof(registers))
 
+
+
+# What came after python-ptrace 0.9.9, whose table ends at 440 (asm/unistd_64.h of Linux 6.13).
+_LATER = (
+    "epoll_pwait2", "mount_setattr", "quotactl_fd", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+    "memfd_secret", "process_mrelease", "futex_waitv", "set_mempolicy_home_node", "cachestat", "fchmodat2", "map_shadow_stack",
+    "futex_wake", "futex_wait", "futex_requeue", "statmount", "listmount", "lsm_get_self_attr", "lsm_set_self_attr",
+    "lsm_list_modules", "mseal", "setxattrat", "getxattrat", "listxattrat", "removexattrat",
+)
+
+
+def syscall_names() -> dict[int, str]:
+    """The names of the system calls of x86-64, by number."""
+    from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES
+
+    return {**SYSCALL_NAMES, 283: "timerfd_create", **dict(enumerate(_LATER, 441))}

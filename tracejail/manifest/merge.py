@@ -84,6 +84,8 @@ def union(manifests: Sequence[Manifest]) -> Manifest:
         accounts=functools.reduce(_accounts, (each.accounts for each in manifests)),
         mounts=tuple(sorted(mounts, key=lambda mount: mount.path)),
         listens=tuple(sorted({address for each in manifests for address in each.listens})),
+        # Of a run that noted none it is not known which it made.
+        syscalls=_calls(manifests),
     )
 
 
@@ -139,3 +141,8 @@ def _written(first: tuple[Written, ...], second: tuple[Written, ...]) -> tuple[W
 def _notes(first: tuple[PathNote, ...], second: tuple[PathNote, ...]) -> tuple[PathNote, ...]:
     notes = {note.path: note for note in (*second, *first)}
     return tuple(notes[path] for path in sorted(notes))
+
+
+def _calls(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    known = all(each.syscalls for each in manifests)
+    return tuple(sorted({call for each in manifests for call in each.syscalls})) if known else ()

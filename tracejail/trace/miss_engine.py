@@ -28,12 +28,12 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def miss_engine(failures: tuple[int, ...] = FAILURES) -> Iterator[Engine]:
-    """The engine as a value, for the while of the block. Raises Refused."""
+def miss_engine(failures: tuple[int, ...] = FAILURES, note_calls: bool = False) -> Iterator[Engine]:
+    """The engine as a value, for the while of the block; `note_calls`: it notes which calls are made. Raises Refused."""
     _check()
     with contextlib.ExitStack() as stack:
         try:
-            running = stack.enter_context(session(failures))
+            running = stack.enter_context(session(failures, note_calls))
         except OSError as error:
             why = {errno.EPERM: " (it takes CAP_BPF and CAP_PERFMON, or root)", errno.ENOSYS: " (no CONFIG_BPF_SYSCALL)"}
             raise Refused(f"{error.strerror}{why.get(error.errno or 0, '')}") from None

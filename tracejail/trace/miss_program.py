@@ -67,7 +67,7 @@ _ARGUMENT_AT = (112, 104, 96, 56, 72, 64)
 _NUMBER_AT = 120
 _NEVER_MISS = (*EVENTS, Decode.LISTING)
 _FIRST_AT, _CALL_SIZE = 56, 72                  # the part of it that holds them all
-_KEY, _CALL = -8, -8 - _CALL_SIZE               # places on the stack
+KEY, _CALL = -8, -8 - _CALL_SIZE               # places on the stack
 _PATH = _CALL - LONG
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
@@ -133,10 +133,10 @@ def _counts(failures: tuple[int, ...]) -> list[Line]:
     return [*lines, Instruction(JUMP, 0, 0, "of no account")]
 
 
-def at_end(maps: Maps) -> list[Line]:
-    """The program at sched_process_exit."""
+def at_end(threads: int) -> list[Line]:
+    """The program at sched_process_exit, for a map of threads."""
     return [
-        *_byte_of_thread(maps),
+        *byte_of_thread(threads),
         Instruction(STORE_CONSTANT_1, 0, 0, 0, 0),
         "out",
         Instruction(MOVE_CONSTANT, 0),
@@ -158,8 +158,8 @@ def _successes(rows: list[Row], maps: Maps) -> list[Line]:
             lines += [
                 Instruction(JUMP_NOT_EQUAL, 7, 0, "out"),
                 _register(_ARGUMENT_AT[row.inode.argument]),
-                *_read(READ_USER, 9, row.inode.at, _KEY, 8),
-                *_key(maps.inodes, _KEY),
+                *_read(READ_USER, 9, row.inode.at, KEY, 8),
+                *key(maps.inodes, KEY),
                 Instruction(CALL, constant=MAP_LOOKUP),
                 Instruction(JUMP_NOT_EQUAL, 0, 0, "stop"),
                 Instruction(JUMP, 0, 0, "out"),
@@ -223,7 +223,7 @@ def _known_path(paths: int, size: int, longer: str) -> list[Line]:
         Instruction(LOAD_1, 1, 10, _PATH + NUMBER),
         Instruction(JUMP_NOT_EQUAL, 1, 0, "stop", ord("/")),
         Instruction(JUMP_EQUAL, 0, 0, longer, size - NUMBER),   # cut, or just fitting
-        *_key(paths, _PATH),
+        *key(paths, _PATH),
         Instruction(CALL, constant=MAP_LOOKUP),
         Instruction(JUMP_EQUAL, 0, 0, "stop"),
         Instruction(LOAD_8, 1, 0, 0),
@@ -241,21 +241,21 @@ def _known_path(paths: int, size: int, longer: str) -> list[Line]:
 def _own_thread(maps: Maps) -> list[Line]:
     """The thread's byte in register 1, its address in register 0; out, if it is none of the target's. Uses register 9."""
     return [
-        *_byte_of_thread(maps),
+        *byte_of_thread(maps.threads),
         Instruction(LOAD_1, 1, 0, 0),
         Instruction(JUMP_EQUAL, 1, 0, "out"),
     ]
 
 
-def _byte_of_thread(maps: Maps) -> list[Line]:
+def byte_of_thread(threads: int) -> list[Line]:
     """The address of the thread's byte in register 0. The look-up in an array is inlined by the kernel."""
     return [
         Instruction(CALL, constant=CURRENT_PID_TGID),
         Instruction(MOVE_LOW, 9, 0),                      # the low half: the thread's id
         Instruction(MOVE, 1, 9),
         Instruction(SHIFT_RIGHT, 1, constant=3),
-        Instruction(STORE_4, 10, 1, _KEY),
-        *_key(maps.threads, _KEY),
+        Instruction(STORE_4, 10, 1, KEY),
+        *key(threads, KEY),
         Instruction(CALL, constant=MAP_LOOKUP),
         Instruction(JUMP_EQUAL, 0, 0, "out"),
         Instruction(AND_CONSTANT, 9, constant=IN_A_VALUE - 1),
@@ -263,7 +263,7 @@ def _byte_of_thread(maps: Maps) -> list[Line]:
     ]
 
 
-def _key(of_map: int, at: int) -> list[Line]:
+def key(of_map: int, at: int) -> list[Line]:
     return [
         Instruction(LOAD_MAP, 1, MAP, 0, of_map),
         Instruction(MOVE, 2, 10),

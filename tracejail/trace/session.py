@@ -14,6 +14,7 @@ from mmap import mmap
 
 from tracejail.kernel import bpf
 
+from .call_program import MOST_CALLS, at_entry
 from .miss_program import FAILURES, IN_A_VALUE, LONG, OURS, SHORT, SPECIAL, STAND_INS, TOLD, Maps, at_end, at_return
 from .table import ROWS
 
@@ -32,12 +33,25 @@ class Session:
     told: set[int] = field(default_factory=set)
     inodes: set[int] = field(default_factory=set)
     paths: dict[bytes, int] = field(default_factory=dict)    # call number and path -> what is known of it
+    counting: mmap | None = None    # a byte for each thread id: its calls are noted
+    foreign: bool = False           # there were calls of i386, whose numbers are others
+    calls: mmap | None = None       # a value for each number: it was called
 
     def add(self, thread: int) -> None:
         """A thread of the target: it must be stopped, or not yet running."""
         if thread not in self.threads:
             self.threads.add(thread)
             self.thread_bytes[thread] = OURS
+
+    def count(self, thread: int) -> None:
+        """From now on it is the target itself: note its calls, where that was asked for."""
+        if self.counting and thread in self.threads:
+            self.counting[thread] = 1
+
+    def called(self) -> frozenset[int]:
+        """The numbers of the calls that were noted."""
+        values = memoryview(self.calls or b"")
+        return frozenset(number for number in range(len(values) // IN_A_VALUE) if values[number * IN_A_VALUE])
 
     def renumbered(self, former: int, thread: int) -> None:
         """A thread that was not the leader executed a program and has the leader's number now. The end of the leader has
@@ -52,6 +66,8 @@ class Session:
         if thread in self.threads:
             self.threads.discard(thread)
             self.thread_bytes[thread] = 0
+            if self.counting:
+                self.counting[thread] = 0
 
     def tell(self, thread: int) -> None:
         """Stop this thread, which is in a system call now, at the call's return."""
@@ -118,8 +134,9 @@ def _most_threads() -> int:
 
 
 @contextlib.contextmanager
-def session(failures: tuple[int, ...] = FAILURES) -> Iterator[Session]:
-    """Load and attach the programs for the while of the block; `failures` are the errors that count, () for all.
+def session(failures: tuple[int, ...] = FAILURES, note_calls: bool = False) -> Iterator[Session]:
+    """Load and attach the programs for the while of the block; `failures` are the errors that count, () for all;
+    `note_calls`: which calls are made is noted, too.
 
     Raises OSError where the kernel or the privileges at hand do not allow it.
     """
@@ -140,7 +157,17 @@ def session(failures: tuple[int, ...] = FAILURES) -> Iterator[Session]:
             long_paths=keep(bpf.hash_map(LONG, _PATHS)),
             words=keep(words),
         )
-        for program, tracepoint in ((at_end(maps), "sched_process_exit"), (at_return(ROWS, maps, failures), "sys_exit")):
+        programs = [(at_end(maps.threads), "sched_process_exit"), (at_return(ROWS, maps, failures), "sys_exit")]
+        running = Session(maps, memory, of_threads)
+        if note_calls:
+            counting, running.counting = bpf.shared_array(IN_A_VALUE, _most_threads() // IN_A_VALUE)
+            stack.callback(running.counting.close)
+            calls, running.calls = bpf.shared_array(IN_A_VALUE, MOST_CALLS)
+            stack.callback(running.calls.close)
+            programs += [
+                (at_end(keep(counting)), "sched_process_exit"), (at_entry(counting, keep(calls)), "sys_enter"),
+            ]
+        for program, tracepoint in programs:
             loaded = keep(bpf.load(bpf.pack(bpf.assemble(program))))
             keep(bpf.attach(loaded, tracepoint))
-        yield Session(maps, memory, of_threads)
+        yield running

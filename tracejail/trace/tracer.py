@@ -123,6 +123,8 @@ class _Loop:
             self.threads[thread_id] = _Thread(process)
             if self.session:
                 self.session.add(thread_id)
+                if process == 0:  # else it is still our own child, on its way to its first exec
+                    self.session.count(thread_id)
             if process == 0:
                 self._process(thread_id, self.threads[thread_id])
             if self.threads[thread_id].process == thread_id:
@@ -192,6 +194,8 @@ class _Loop:
         thread.pending = None
         if row is not None:
             thread.mixed = entry.architecture == I386
+            if self.session and thread.mixed:
+                self.session.foreign = True
             self.rerooted = self.rerooted or row.name in REROOTS
             if self.session and (row.changes or row.name in REROOTS):
                 self.session.forget_paths()
@@ -273,6 +277,8 @@ class _Loop:
                 self.short_lived.add(stop.message)
             if self.session:
                 self.session.renumbered(stop.message, stop.thread)
+        if self.session:
+            self.session.count(stop.thread)
         thread.process = stop.thread
         thread.mixed = False
         self.programs.pop(stop.thread, None)
