@@ -47,6 +47,8 @@ cp -a $($ours mount $name) $TREE
 $ours umount $name
 """
 
+_UNSAYABLE = "".join(map(chr, (*range(0x20), 0x7F, *range(0xDC80, 0xDD00), ord("\\"))))   # for formats of plain lines
+
 TAKERS = (
     Taker("rsync", "mkdir $TREE; rsync -aHAX --from0 --files-from=$FILE $JAIL/ $TREE/"),
     Taker("rsync", "mkdir $TREE; tar -C $JAIL --no-recursion --null -T $FILE --xattrs -cf - | "
@@ -71,7 +73,7 @@ def jails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
     top = tmp_path_factory.mktemp("export")
     top.chmod(0o755)
     found = {}
-    for name, without in (("program", ""), ("odd", ""), ("no-patterns", "*?["), ("no-newlines", "\n")):
+    for name, without in (("program", ""), ("odd", ""), ("no-patterns", "*?["), ("no-newlines", "\n"), ("sayable", _UNSAYABLE)):
         site = Site(top / name)
         site.top.mkdir(mode=0o755)
         site.fresh(None)
@@ -229,6 +231,16 @@ def test_the_calls_are_those_that_strace_sees(site: Site, tmp_path: Path) -> Non
     seen = {found[1] for line in lines[begins:] if (found := re.match(r"\d+ +(\w+)\(", line))}
     # How often a wait is interrupted is chance. The engines refuse clone3(2), and so does the profile: clone(2) is made then.
     assert seen - noted <= {"restart_syscall", "clone3"} and noted - seen <= {"restart_syscall", "rt_sigreturn", "futex"}
+
+
+def test_the_parser_of_apparmor_takes_the_profile(jails: dict[str, Path], tmp_path: Path) -> None:
+    """The profile itself: that it confines, a kernel with AppArmor would have to show."""
+    for jail in (jails["program"], jails["sayable"]):
+        file = exported("apparmor", jail, tmp_path)
+        done = call(["apparmor_parser", "-Q", "-K", "-D", "rule-exprs", str(file)])
+        assert done.returncode == 0, done.stderr
+        taken = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("rule: ")]
+        assert len(taken) >= len(_files(jail))
 
 
 # --- what goes into an initramfs --------------------------------------------------------------------------------------

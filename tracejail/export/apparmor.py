@@ -32,7 +32,8 @@ def apparmor(request: Request) -> Iterator[bytes]:
             rules += [f"{_quoted(whole + '/')} rw,", f"{_quoted(whole + '/', '**')} rwkl,"]
         else:
             rules.append(f"{_quoted(whole)} rwk,")
-    rules += [f"{_quoted(request.jail + mount.path + '/', '**')} {'r' if mount.type == 'sysfs' else 'rw'}," for mount in manifest.mounts]
+    for mount in manifest.mounts:
+        rules.append(f"{_quoted(request.jail + mount.path + '/', '**')} {'r' if mount.type == 'sysfs' else 'rw'},")
     name = _quoted(request.name or f"tracejail:{manifest.command.argv[0]}")
     lines = [
         f"profile {name} {_quoted(request.jail + manifest.command.argv[0])} flags=(attach_disconnected) {{",
@@ -74,7 +75,8 @@ def _privileges(manifest: Manifest) -> list[str]:
 
 def _quoted(path: str, pattern: str = "") -> str:
     """A path between quotes, with nothing in it that is a pattern but what is given."""
-    if any(ord(letter) < 0x20 or letter == "\x7f" or 0xD800 <= ord(letter) <= 0xDFFF for letter in path):
+    # Its parser takes a backslash before the closing quote for one that says that the quote is none.
+    if path.endswith("\\") or any(ord(one) < 0x20 or one == "\x7f" or 0xD800 <= ord(one) <= 0xDFFF for one in path):
         raise ExportError(f"{path!r}: a profile of AppArmor can't say this name", "leave it out with --exclude, or rename it")
     escaped = _SPECIAL.sub(lambda found: "\\" + found[0], path)
     return f'"{escaped}{pattern}"'
