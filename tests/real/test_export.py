@@ -243,6 +243,20 @@ def test_the_parser_of_apparmor_takes_the_profile(jails: dict[str, Path], tmp_pa
         assert len(taken) >= len(_files(jail))
 
 
+def test_landlock_keeps_the_program_to_its_files(jails: dict[str, Path], tmp_path: Path) -> None:
+    """By what stands for a setpriv(1) that knows Landlock, as Debian 12's does not: these options, and the kernel's own calls."""
+    file = exported("landlock", jails["program"], tmp_path)
+    stand_in = Path(__file__).parent / "setpriv_with_landlock.py"
+    done = call(["xargs", "-0", "-a", str(file), sys.executable, str(stand_in)])
+    assert (done.returncode, done.stdout) == (0, _HEARD), done.stderr
+    words = file.read_bytes().split(b"\0")
+    at = words.index(b"--")
+    reads = [*words[: at + 2], b"-c", b"print(open('/etc/shadow').read())"]
+    file.write_bytes(b"\0".join([*reads, b""]))
+    done = call(["xargs", "-0", "-a", str(file), sys.executable, str(stand_in)])
+    assert done.returncode != 0 and "Permission denied: '/etc/shadow'" in done.stderr
+
+
 # --- what goes into an initramfs --------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from .apparmor import apparmor
 from .cpio import cpio
 from .image import dockerfile, oci
 from .initramfs import dracut, gen_init_cpio, initramfs
+from .landlock import landlock
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
 from .request import Format
@@ -24,6 +25,7 @@ FORMATS: dict[str, Format] = {
     "oci": Format("an image of one layer, in a tar archive", "skopeo copy oci-archive:FILE docker-daemon:NAME", oci),
     "dockerfile": Format("lines around jail.tar, which export tar makes", "buildah build -f FILE DIRECTORY", dockerfile),
     "apparmor": Format("a profile of AppArmor for the jailed program", "apparmor_parser -r FILE", apparmor),
+    "landlock": Format("options of setpriv: no jail, the host's files", "xargs -0 -a FILE setpriv", landlock),
     "seccomp": Format("a profile: the calls that it made, and few more", "podman run --security-opt seccomp=FILE", seccomp),
     "initramfs": Format("a hook that copies the jail", "install -m 755 FILE /etc/initramfs-tools/hooks/NAME", initramfs),
     "dracut": Format("a configuration that installs the host's files", "dracut --conf FILE", dracut),
