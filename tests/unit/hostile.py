@@ -16,7 +16,7 @@ from tracejail.export.formats import FORMATS
 from tracejail.export.request import Request
 from tracejail.model import Entry, EntryType, JailPath, Manifest
 
-EXAMPLES = settings(max_examples=int(os.environ.get("EXAMPLES", "100")), deadline=None)   # 1,000 of each in CI
+EXAMPLES = settings(max_examples=int(os.environ.get("EXAMPLES", "25")), deadline=None)   # 1,000 of each in CI
 _ALPHABET = st.characters(min_codepoint=1, max_codepoint=0x2FF, exclude_characters="/")
 _BYTES = st.binary(min_size=1, max_size=12).map(lambda data: os.fsdecode(data.replace(b"/", b"_").replace(b"\0", b"_")))
 
