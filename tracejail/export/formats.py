@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from .cpio import cpio
+from .cyclonedx import cyclonedx
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
 from .request import Format
+from .spdx import spdx
 from .tar import tar
 
 FORMATS: dict[str, Format] = {
@@ -15,4 +17,6 @@ FORMATS: dict[str, Format] = {
     "tar": Format("an archive of the jail, nothing of it left out", "tar -xpf FILE --xattrs-include='*' -C JAIL", tar),
     "cpio": Format("an archive, form newc; no extended attributes", "cpio -idm -D JAIL <FILE", cpio),
     "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
+    "cyclonedx": Format("bill of materials, CycloneDX 1.6 as JSON", "cyclonedx validate --input-file FILE", cyclonedx),
+    "spdx": Format("bill of materials, SPDX 2.3 as JSON", "pyspdxtools -i FILE", spdx),
 }
