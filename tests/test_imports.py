@@ -17,7 +17,7 @@ ALLOWED = {
     "errors": set(),
     "show": set(),
     "manifest": {"manifest", "model", "errors"},
-    "export": {"export", "manifest", "model", "errors"},
+    "export": {"export", "manifest", "model", "errors", "why"},
     "trace": {"trace", "kernel", "model", "errors"},
     "resolve": {"resolve", "kernel", "model", "errors"},
     "jail": {"jail", "kernel", "model", "errors"},

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import Browser, browser
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from real import Site, call, checked, learn
@@ -37,6 +38,19 @@ def jails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
     words = [*NAMES, "a link -> second"]
     learn(odd, "--include", str(odd.files / "second"), "/usr/bin/wc", "-c", *(f"{odd.files}/{name}" for name in words))
     yield {"program": program.jail, "odd": odd.jail}
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for all the pages; nothing of it is left."""
+    profile = tmp_path_factory.mktemp("chromium")
+    with browser(profile) as running:
+        yield running
+    left = [
+        process.name for process in Path("/proc").glob("[0-9]*")
+        if os.fsencode(profile) in (process / "cmdline").read_bytes()
+    ]
+    assert left == []
 
 
 def files_of(jail: Path, kind: str = "file") -> list[str]:
@@ -87,3 +101,102 @@ def test_the_same_bytes_twice(jails: dict[str, Path], tmp_path: Path) -> None:
         (tmp_path / form).mkdir()
         first = exported(form, jails["program"], tmp_path).read_bytes()
         assert exported(form, jails["program"], tmp_path / form, "--from", "/").read_bytes() == first
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def page(jail: Path, at: Path) -> Path:
+    """The page of a jail, in a file that a browser takes for one."""
+    made = at / "jail.html"
+    exported("html", jail, at).rename(made)
+    return made
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["wide", "phone"])
+def test_the_page_by_keyboard(jails: dict[str, Path], tmp_path: Path, chromium: Browser, size: tuple[int, int]) -> None:
+    chromium.faults.clear()
+    chromium.show(page(jails["program"], tmp_path), *size)
+    assert chromium.ask("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the screen"
+    focus = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.id"
+    # The link over all, then the treemap: one stop, in which arrows move.
+    chromium.press("Tab", "Tab")
+    first = chromium.ask(focus)
+    assert first.startswith("/usr/bin/python3")
+    chromium.press("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "Home")
+    assert chromium.ask(focus) == first
+    chromium.press("ArrowDown" if size[0] < 600 else "ArrowRight")
+    library = chromium.ask(focus)
+    assert library != first and chromium.ask("document.getElementById('map-says').textContent").startswith(library.split(",")[0])
+    chromium.press("Enter")
+    assert chromium.ask(focus) == "why"
+    chain = chromium.ask("[...document.querySelectorAll('#why ol:first-of-type li .path')].map(each => each.textContent)")
+    assert chain[0] == library.split(",")[0] and "/usr/bin/python3" in chain[-1] and len(chain) > 1
+    assert chromium.ask(_VISIBLE)
+    chromium.press("Escape")
+    assert chromium.ask(focus) == library and chromium.ask("document.getElementById('why').hidden")
+    chromium.press("Tab")
+    assert chromium.ask(focus) == "search"
+    chromium.type("sqlite")
+    shown = "[...document.querySelectorAll('#list .path')].map(each => each.textContent)"
+    assert all("sqlite" in each for each in chromium.ask(shown)) and chromium.ask(shown)
+    chromium.press("ArrowDown", "ArrowDown", "ArrowUp", "Enter")
+    assert chromium.ask(focus) == "why" and "sqlite" in chromium.ask("document.querySelector('#why .path').textContent")
+    chromium.press("Escape", "Tab")
+    assert chromium.faults == []
+
+
+def test_light_and_dark(jails: dict[str, Path], tmp_path: Path, chromium: Browser) -> None:
+    """The text is told from what is behind it in both, by the measure of WCAG; they are kept to be looked at."""
+    chromium.faults.clear()
+    made = page(jails["program"], tmp_path)
+    pictures = []
+    for dark in (False, True):
+        for width, height in ((1280, 900), (390, 844)):
+            chromium.show(made, width, height, dark)
+            chromium.ask("document.querySelector('.tile').click()")
+            pictures.append(chromium.picture(tmp_path / f"{'dark' if dark else 'light'}-{width}.png"))
+            for selector in ("body", ".hint", ".group > span", "#why p", "#list .of", ".good"):
+                ratio = chromium.ask(_CONTRAST + f"(document.querySelector({json.dumps(selector)}))")
+                assert ratio >= 4.5, (dark, selector, ratio)
+    assert len(set(pictures)) == 4 and chromium.faults == []
+
+
+_VISIBLE = """(() => {
+  const box = document.querySelector("#why li").getBoundingClientRect();
+  return document.elementFromPoint(box.left + 30, box.top + 10).closest("#why") !== null && box.bottom <= innerHeight;
+})()"""
+
+_CONTRAST = """(element => {
+  const parts = text => text.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  let at = element;
+  while (at.parentElement && (parts(getComputedStyle(at).backgroundColor)[3] ?? 1) === 0) at = at.parentElement;
+  const [one, other] = [light(parts(getComputedStyle(element).color)), light(parts(getComputedStyle(at).backgroundColor))];
+  return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+})"""
+
+
+def test_odd_names_on_the_page(jails: dict[str, Path], tmp_path: Path, chromium: Browser) -> None:
+    chromium.faults.clear()
+    chromium.show(page(jails["odd"], tmp_path), 1280, 900)
+    entries = json.loads(Path(f"{jails['odd']}.json").read_text("utf-8", "surrogateescape"))["entries"]
+    assert chromium.ask("document.querySelectorAll('#list li').length") == len(entries)
+    assert chromium.ask("document.scripts.length") == 2 and chromium.ask("document.querySelectorAll('#list b').length") == 0
+    shown = chromium.ask("[...document.querySelectorAll('#list .path')].map(each => each.textContent)")
+    top = str(jails["odd"].parent / "files")
+    for name in ("<b>", "<script>", "&amp;", "\\", "a b", "日本", "😀"):
+        assert f"{top}/{name}" in shown
+    for name, escaped in (("\x1b[31m", "\\x1b[31m"), ("\udcff", "\\xff"), ("\u202e", "\\u202e"), ("a\nb", "a\\x0ab")):
+        assert f"{top}/{name}" not in shown and f"{top}/{escaped}" in shown
+    assert chromium.ask("JSON.parse(document.getElementById('data').textContent).entries.length") == len(entries)
+    assert chromium.faults == []
+
+
+def test_a_fault_would_be_seen(tmp_path: Path, chromium: Browser) -> None:
+    odd = tmp_path / "odd.html"
+    odd.write_text("<meta http-equiv=Content-Security-Policy content=\"default-src 'none'\"><script>1</script>")
+    chromium.faults.clear()
+    chromium.show(odd, 800, 600)
+    assert "Content Security Policy" in "".join(chromium.faults)

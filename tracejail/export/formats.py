@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .cpio import cpio
 from .cyclonedx import cyclonedx
+from .html import html
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
 from .request import Format
@@ -19,4 +20,5 @@ FORMATS: dict[str, Format] = {
     "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
     "cyclonedx": Format("bill of materials, CycloneDX 1.6 as JSON", "cyclonedx validate --input-file FILE", cyclonedx),
     "spdx": Format("bill of materials, SPDX 2.3 as JSON", "pyspdxtools -i FILE", spdx),
+    "html": Format("a page to look at: what is in the jail, and why", "xdg-open FILE", html),
 }
