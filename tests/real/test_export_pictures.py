@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
+import struct
+import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from browser import Browser, browser
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from real import Site, call, checked, learn
+from real import ENVIRONMENT, Site, call, checked, learn
 from test_export import exported
 
 from tests.odd_names import NAMES
+from tracejail.export.folded import ODD
+from tracejail.export.text import notation
 
 _SAYS = "import ssl, sqlite3, zoneinfo; print(zoneinfo.ZoneInfo('Europe/Berlin').key)"
 _BIN = Path(sys.executable).parent
@@ -200,3 +211,102 @@ def test_a_fault_would_be_seen(tmp_path: Path, chromium: Browser) -> None:
     chromium.faults.clear()
     chromium.show(odd, 800, 600)
     assert "Content Security Policy" in "".join(chromium.faults)
+
+
+# --- graphs and trees of sizes ----------------------------------------------------------------------------------------
+
+_TEXT = "{http://www.w3.org/2000/svg}text"
+_FLAMEGRAPH = "/usr/share/perl5/Devel/NYTProf/flamegraph.pl"
+
+
+def svg_texts(text: str) -> list[str]:
+    """What is written in a picture."""
+    return ["".join(element.itertext()).replace("\xa0", " ") for element in ElementTree.fromstring(text).iter(_TEXT)]
+
+
+@pytest.mark.parametrize("which", ["program", "odd"])
+def test_dot_draws_it(jails: dict[str, Path], tmp_path: Path, which: str) -> None:
+    """Each name is in the picture as a line of its own, in the notation; dot has no complaint."""
+    done = call(["dot", "-Tsvg", str(exported("dot", jails[which], tmp_path))])
+    assert (done.returncode, done.stderr) == (0, "")
+    said = svg_texts(done.stdout)
+    files = files_of(jails[which])
+    assert sorted(each for each in said if each.startswith("/") and each in map(notation, files)) == sorted(map(notation, files))
+    if which == "program":
+        (group,) = (
+            node for node in ElementTree.fromstring(done.stdout).iter("{http://www.w3.org/2000/svg}g")
+            if node.get("class") == "node" and any("libsqlite3.so.0." in (text.text or "") for text in node.iter(_TEXT))
+        )
+        assert [(text.text or "").rpartition("/")[2] for text in group.iter(_TEXT)][1] == "libsqlite3.so.0"
+
+
+def test_dot_draws_packages(jails: dict[str, Path], tmp_path: Path) -> None:
+    done = call(["dot", "-Tsvg", str(exported("dot", jails["program"], tmp_path, "--packages"))])
+    assert (done.returncode, done.stderr) == (0, "")
+    said = svg_texts(done.stdout)
+    assert any(each.startswith("libsqlite3-0:amd64 ") for each in said) and not any("libsqlite3.so" in each for each in said)
+
+
+@pytest.mark.parametrize("which", ["program", "odd"])
+def test_ncdu_reads_it(jails: dict[str, Path], tmp_path: Path, which: str) -> None:
+    """What it exports again has the same names and sizes, and its two names of a file are of one inode."""
+    done = subprocess.run(
+        ["ncdu", "-e", "-f", str(exported("ncdu", jails[which], tmp_path)), "-o", "-"], env={**ENVIRONMENT, "TERM": "xterm"},
+        stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    found: dict[str, dict[str, Any]] = {}
+    left = [(each, "") for each in json.loads(done.stdout.decode("utf-8", "surrogateescape"))[3][1:]]
+    while left:
+        one, above = left.pop()
+        item = one[0] if isinstance(one, list) else one
+        found[f"{above}/{item['name']}"] = item
+        left += [(each, f"{above}/{item['name']}") for each in (one[1:] if isinstance(one, list) else ())]
+    entries = json.loads(Path(f"{jails[which]}.json").read_text("utf-8", "surrogateescape"))["entries"]
+    assert sorted(found) == sorted(entry["path"] for entry in entries)
+    for entry in entries:
+        item = found[entry["path"]]
+        assert item["mode"] & 0o7777 == int(entry["mode"], 8) and item["uid"] == entry["uid"]
+        if entry["type"] == "file":
+            assert item.get("asize", 0) == entry.get("size", 0)
+    if which == "odd":
+        (one, other) = (item for path, item in found.items() if path.endswith(("/files/a b", "/files/second")))
+        assert one["ino"] == other["ino"] and one["nlink"] == other["nlink"] == 2
+
+
+def test_ncdu_shows_it(jails: dict[str, Path], tmp_path: Path) -> None:
+    """On a terminal: its first screen has the largest directory and the sum."""
+    made = exported("ncdu", jails["program"], tmp_path)
+    shown, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    running = subprocess.Popen(["ncdu", "-f", str(made)], env={**ENVIRONMENT, "TERM": "vt100"}, stdin=terminal, stdout=terminal,
+                               stderr=terminal, start_new_session=True)
+    os.close(terminal)
+    said = b""
+    try:
+        end = time.monotonic() + 20
+        while b"Items:" not in said and time.monotonic() < end and select.select([shown], [], [], 20)[0]:
+            said += os.read(shown, 65536)
+        os.write(shown, b"q")
+        assert running.wait(10) == 0
+    finally:
+        running.kill()
+        running.wait(10)
+        os.close(shown)
+    assert b"/usr" in said and b"Total disk usage:" in said
+
+
+@pytest.mark.parametrize("words", [(), ("--packages",)], ids=["paths", "packages"])
+def test_flamegraph_draws_it(jails: dict[str, Path], tmp_path: Path, words: tuple[str, ...]) -> None:
+    for which, jail in jails.items():
+        made = exported("folded", jail, tmp_path, *words)
+        done = call(["perl", _FLAMEGRAPH, "--countname", "bytes", "--minwidth", "0", str(made)])
+        assert (done.returncode, done.stderr) == (0, ""), which
+        titles = ElementTree.fromstring(done.stdout).iter("{http://www.w3.org/2000/svg}title")
+        said = {(title.text or "").rpartition(" (")[0]: title.text or "" for title in titles}
+        entries = json.loads(Path(f"{jail}.json").read_text("utf-8", "surrogateescape"))["entries"]
+        total = sum(entry.get("size", 0) for entry in entries if not entry.get("hard_link"))
+        assert f"({total:,} bytes, 100.00%)" in said["/"]
+        if which == "odd" and not words:
+            for name in NAMES:
+                assert notation(name, ODD) in said, name

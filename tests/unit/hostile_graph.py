@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import hostile
 from hypothesis import strategies as st
@@ -52,3 +53,12 @@ def facts(name: str, version: str) -> PackageFacts:
 def distribution() -> Distribution:
     """Whose host it is."""
     return Distribution("debian", "12")
+
+
+def out_of_notation(notation: str) -> bytes:
+    """A name out of the notation, by another way than it is made."""
+    pieces = re.findall(r"\\x[0-9a-f]{2}|\\\\|[^\\]+", notation, re.DOTALL)
+    assert "".join(pieces) == notation
+    return b"".join(
+        b"\\" if piece == "\\\\" else bytes.fromhex(piece[2:]) if piece[0] == "\\" else piece.encode() for piece in pieces
+    )

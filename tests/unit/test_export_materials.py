@@ -12,7 +12,7 @@ from typing import Any
 import hostile
 import pytest
 from hostile import EXAMPLES, made
-from hostile_graph import distribution, facts, graphs
+from hostile_graph import distribution, facts, graphs, out_of_notation
 from hypothesis import given
 from hypothesis import strategies as st
 from nouns import directory, entry, manifest
@@ -30,19 +30,10 @@ from tracejail.resolve.package_facts import PackageBase, copyright_licences
 _ASKED: dict[str, Any] = {"facts": facts, "distribution": distribution}
 
 
-def _bytes_of(notation: str) -> bytes:
-    """A name out of the notation, by another way than it is made."""
-    pieces = re.findall(r"\\x[0-9a-f]{2}|\\\\|[^\\]+", notation, re.DOTALL)
-    assert "".join(pieces) == notation
-    return b"".join(
-        b"\\" if piece == "\\\\" else bytes.fromhex(piece[2:]) if piece[0] == "\\" else piece.encode() for piece in pieces
-    )
-
-
 @EXAMPLES
 @given(hostile.names)
 def test_the_notation_comes_back(name: str) -> None:
-    assert _bytes_of(notation(name)) == os.fsencode(name) == _bytes_of(notation(name, " ;"))
+    assert out_of_notation(notation(name)) == os.fsencode(name) == out_of_notation(notation(name, " ;"))
     assert notation(name).isprintable() and not set(notation(name, " ;")) & set(" ;")
 
 
@@ -54,7 +45,7 @@ def _plain(text: bytes) -> dict[str, Any]:
 
 
 def _name(text: str, is_noted: bool) -> str:
-    return os.fsdecode(_bytes_of(text)) if is_noted else text
+    return os.fsdecode(out_of_notation(text)) if is_noted else text
 
 
 def _is_odd_package(jail: Manifest, refused: ExportError) -> bool:

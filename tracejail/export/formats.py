@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from .cpio import cpio
 from .cyclonedx import cyclonedx
+from .dot import dot
+from .folded import folded
 from .html import html
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
+from .ncdu import ncdu
 from .request import Format
 from .spdx import spdx
 from .tar import tar
@@ -20,5 +23,8 @@ FORMATS: dict[str, Format] = {
     "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
     "cyclonedx": Format("bill of materials, CycloneDX 1.6 as JSON", "cyclonedx validate --input-file FILE", cyclonedx),
     "spdx": Format("bill of materials, SPDX 2.3 as JSON", "pyspdxtools -i FILE", spdx),
+    "dot": Format("a graph of who brought what; --packages: of packages", "dot -Tsvg -O FILE", dot),
+    "ncdu": Format("a tree by size, to walk through", "ncdu -f FILE", ncdu),
+    "folded": Format("folded stacks of sizes; --packages: by package", "flamegraph.pl --countname bytes FILE >SVG", folded),
     "html": Format("a page to look at: what is in the jail, and why", "xdg-open FILE", html),
 }

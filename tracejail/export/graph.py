@@ -15,10 +15,20 @@ def by_path(manifest: Manifest) -> dict[str, Entry]:
     return {entry.path: entry for entry in manifest.entries}
 
 
-def brought_by(entry: Entry, entries: Mapping[str, Entry]) -> str:
-    """The path of the entry that brought this one, or of the program that asked for it; "" where neither is in the jail."""
-    asked = entry.because.program if entry.because else ""
-    return next((path for path in (entry.via, asked) if path != entry.path and path in entries), "")
+def bringer(entry: Entry, entries: Mapping[str, Entry]) -> str:
+    """The path of the entry that brought this one, or of the program that asked for it; "" where neither is in the jail.
+
+    A directory on the way, or a link to one, brings nothing itself: what brought that had its own reasons.
+    """
+    seen: set[str] = set()
+    at: Entry | None = entry
+    while at is not None and at.path not in seen:
+        seen.add(at.path)
+        for path in (at.via, at.because.program if at.because else ""):
+            if path in entries and path not in seen and not is_place(entries[path], entries):
+                return path
+        at = entries.get(at.via)
+    return ""
 
 
 def package_of(entry: Entry) -> Package:
@@ -48,10 +58,10 @@ def package_edges(manifest: Manifest) -> dict[tuple[Package, Package], int]:
     entries = by_path(manifest)
     found: dict[tuple[Package, Package], int] = {}
     for entry in manifest.entries:
-        above = entries.get(brought_by(entry, entries))
-        if above is None or is_place(entry, entries) or is_place(above, entries):
+        above = bringer(entry, entries)
+        if not above or is_place(entry, entries):
             continue
-        edge = package_of(above), package_of(entry)
+        edge = package_of(entries[above]), package_of(entry)
         if edge[0] != edge[1]:
             found[edge] = found.get(edge, 0) + 1
     return dict(sorted(found.items()))

@@ -18,7 +18,7 @@ from typing import Any
 from tracejail.model import Entry, Manifest, PathNote
 from tracejail.why import asked_for, reason
 
-from .graph import brought_by, by_path
+from .graph import bringer, by_path
 from .request import Request
 from .text import notation
 
@@ -90,7 +90,7 @@ def _entries(manifest: Manifest, packages: list[tuple[str, str]], phases: list[s
         [
             entry.path, entry.type.value, 0 if entry.hard_link else entry.size, f"{entry.mode:04o}", entry.uid, entry.gid,
             package_numbers[entry.package, entry.version], phase_numbers[entry.phase],
-            numbers.get(brought_by(entry, entries), -1), reason(entry), _leads(entry),
+            numbers.get(bringer(entry, entries), -1), reason(entry), _leads(entry),
         ]
         for entry in manifest.entries
     ]

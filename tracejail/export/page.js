@@ -6,7 +6,7 @@ const FIRST_ROWS = 300, HUES = 10, SMALLEST = 14, LABEL = 18;
 const MOST_HOPS = 64;
 const at = (id) => document.getElementById(id);
 const entries = data.entries;
-let opener = null;
+let opener = null, openerNumber = -1, asked = -1;
 
 // Names are text and nothing else: what can't be printed, or turns the direction of text, shows as an escape.
 function put(element, text) {
@@ -117,7 +117,7 @@ function box(element, x, y, width, height) {
 }
 
 function draw() {
-  const map = at("map"), active = tiles.indexOf(document.activeElement);
+  const map = at("map"), active = document.activeElement && tiles.includes(document.activeElement) ? document.activeElement.dataset.number : null;
   map.replaceChildren();
   tiles = [];
   const shown = groups.filter((group) => group.size > 0);
@@ -137,17 +137,19 @@ function draw() {
     squarify(items, 2, 2 + head, width - 6, height - 6 - head, (item, left, top, wide, high) => tile(element, group, item, left, top, wide, high));
   });
   if (tiles.length) tiles[0].tabIndex = 0;
-  if (active >= 0 && tiles.length) focusTile(tiles[Math.min(active, tiles.length - 1)]);
+  const again = active !== null && tiles.find((one) => one.dataset.number === active);
+  if (again) focusTile(again);
 }
 
 function tile(parent, group, item, left, top, wide, high) {
-  const element = make(parent, "div", "tile");
+  const element = make(parent, "div", item.number === asked && asked >= 0 ? "tile asked" : "tile");
   box(element, left, top, wide, high);
   const name = item.number < 0 ? `${item.small} smaller files` : entries[item.number][PATH];
   if (wide > 34 && high > 15) put(element, item.number < 0 ? name : base(name));
   element.setAttribute("role", "option");
   element.setAttribute("aria-label", `${plain(name)}, ${bytes(item.size)}, ${plain(packageName(group.number))}`);
   element.tabIndex = -1;
+  element.dataset.number = item.number;
   element.title = `${plain(name)}\n${bytes(item.size)}, ${plain(packageName(group.number))}`;
   const open = () => {
     if (item.number >= 0) return why(item.number, element);
@@ -271,8 +273,9 @@ at("more").addEventListener("click", () => { fill(found.length); if (rows[FIRST_
 // --- why ---
 
 function why(number, from) {
-  if (from) opener = from;
+  if (from) { opener = from; openerNumber = number; }
   const body = at("why-body"), row = entries[number];
+  mark(number);
   body.replaceChildren();
   const facts = make(body, "p", "facts soft");
   const owner = data.packages[row[PACKAGE]];
@@ -302,14 +305,26 @@ function why(number, from) {
     if (next.length > FIRST_ROWS) make(more, "p", "soft", `and ${next.length - FIRST_ROWS} more`);
   }
   at("why").hidden = false;
+  document.body.classList.add("asked");
   at("why").scrollTop = 0;
   at("why").focus({ preventScroll: true });
 }
 
+function mark(number) {
+  asked = number;
+  for (const one of tiles) one.classList.toggle("asked", number >= 0 && Number(one.dataset.number) === number);
+}
+
 function close() {
+  mark(-1);
   at("why").hidden = true;
-  if (opener && opener.isConnected) opener.focus({ preventScroll: true });
+  document.body.classList.remove("asked");
+  // The treemap is drawn anew where the panel changes its width.
+  const back = opener && !opener.isConnected ? tiles.find((one) => Number(one.dataset.number) === openerNumber) : opener;
   opener = null;
+  if (!back) return;
+  if (tiles.includes(back)) focusTile(back);
+  else back.focus({ preventScroll: true });
 }
 at("close").addEventListener("click", close);
 document.addEventListener("keydown", (event) => {
