@@ -14,7 +14,7 @@ _KNOWN = {
     "epl-2.0": "EPL-2.0", "ofl-1.1": "OFL-1.1", "php-3.01": "PHP-3.01", "artistic-1.0": "Artistic-1.0",
     "artistic-2.0": "Artistic-2.0", "cddl-1.0": "CDDL-1.0", "cc-by-3.0": "CC-BY-3.0", "cc-by-4.0": "CC-BY-4.0",
     "cc-by-sa-3.0": "CC-BY-SA-3.0", "cc-by-sa-4.0": "CC-BY-SA-4.0", "mit": "MIT", "0bsd": "0BSD", "openssl": "OpenSSL",
-    "postgresql": "PostgreSQL", "blessing": "blessing", "unlicense": "Unlicense", "wtfpl": "WTFPL", "bzip2-1.0.6": "bzip2-1.0.6",
+    "blessing": "blessing", "unlicense": "Unlicense", "wtfpl": "WTFPL", "bzip2-1.0.6": "bzip2-1.0.6",
     "python-2.0": "Python-2.0", "ms-pl": "MS-PL", "bsd-1-clause": "BSD-1-Clause", "libpng": "Libpng", "ruby": "Ruby",
 }
 _GNU = re.compile(r"(A?GPL|LGPL|GFDL)-?v?(\d)(\.\d)?(\+|-only|-or-later)?", re.IGNORECASE)
