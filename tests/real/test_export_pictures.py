@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -21,7 +22,7 @@ import pytest
 from browser import Browser, browser
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from real import ENVIRONMENT, Site, call, checked, learn
+from real import ENVIRONMENT, Site, call, checked, learn, until
 from test_export import exported
 
 from tests.odd_names import NAMES
@@ -57,11 +58,16 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     profile = tmp_path_factory.mktemp("chromium")
     with browser(profile) as running:
         yield running
-    left = [
-        process.name for process in Path("/proc").glob("[0-9]*")
-        if os.fsencode(profile) in (process / "cmdline").read_bytes()
-    ]
-    assert left == []
+    until(lambda: not _running(profile), "the browser's processes are gone", 10)
+
+
+def _running(profile: Path) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended in this moment
+            if os.fsencode(profile) in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found
 
 
 def files_of(jail: Path, kind: str = "file") -> list[str]:

@@ -338,7 +338,12 @@ function section(title, hint, heads, lines) {
   const part = make(at("notes"), "section"), head = make(part, "div", "head");
   make(head, "h2", "", `${title} (${lines.length})`);
   make(head, "p", "hint", hint);
-  const wide = make(part, "div", "scroll"), table = make(wide, "table"), top = make(make(table, "thead"), "tr"), body = make(table, "tbody");
+  const wide = make(part, "div", "scroll"), table = make(wide, "table");
+  const top = make(make(table, "thead"), "tr"), body = make(table, "tbody");
+  // So that the keyboard can scroll it.
+  wide.tabIndex = 0;
+  wide.setAttribute("role", "region");
+  wide.setAttribute("aria-label", title);
   for (const name of heads) make(top, "th", "", name).scope = "col";
   for (const line of lines) {
     const tr = make(body, "tr");
