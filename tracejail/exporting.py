@@ -36,14 +36,15 @@ def export(
         root = open_host_root(at)
         give = lambda entry: open_source(root, entry.path)  # noqa: E731
     epoch = _epoch(environment, manifest)
-    asked = _Host(manifest, host_root or manifest.host.root)
+    asked = HostPackages(manifest, host_root or manifest.host.root)
     request = Request(
-        manifest, lambda entry: _pieces(give, entry), epoch, name, os.path.abspath(at), packages, asked.facts, asked.distribution,
+        manifest, lambda entry: _pieces(give, entry), epoch, name, os.path.abspath(at), packages, asked.facts,
+        asked.distribution,
     )
     return iter(form.make(request))
 
 
-class _Host:
+class HostPackages:
     """The host of a manifest, to be asked for its packages; opened when it first is. Another system than the manifest's, as
     where that came from another machine, has nothing to say of it."""
 

@@ -18,7 +18,8 @@ from typing import Any
 from real import ENVIRONMENT
 
 _KEYS = {
-    "Tab": 9, "Enter": 13, "Escape": 27, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
+    "Tab": 9, "Enter": 13, "Escape": 27, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
+    "ArrowDown": 40,
 }
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-breakpad", "--no-first-run", "--remote-debugging-pipe",

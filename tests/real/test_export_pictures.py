@@ -107,9 +107,8 @@ def test_pyspdxtools_takes_spdx(jails: dict[str, Path], tmp_path: Path, which: s
     for words in (["-i", str(file), "-o", str(tags)], ["-i", str(tags), "-o", str(tmp_path / "back.spdx.json")]):
         done = call([str(_BIN / "pyspdxtools"), *words])
         assert done.returncode == 0, done.stdout + done.stderr
-    names = [
-        [one["fileName"] for one in json.loads(path.read_text("utf-8"))["files"]] for path in (file, tmp_path / "back.spdx.json")
-    ]
+    documents = [json.loads(path.read_text("utf-8")) for path in (file, tmp_path / "back.spdx.json")]
+    names = [[one["fileName"] for one in document["files"]] for document in documents]
     assert sorted(names[0]) == sorted(names[1]) and len(names[0]) == len(files_of(jails[which]))
 
 
@@ -144,7 +143,8 @@ def test_the_page_by_keyboard(jails: dict[str, Path], tmp_path: Path, chromium: 
     assert chromium.ask(focus) == first
     chromium.press("ArrowDown" if size[0] < 600 else "ArrowRight")
     library = chromium.ask(focus)
-    assert library != first and chromium.ask("document.getElementById('map-says').textContent").startswith(library.split(",")[0])
+    assert library != first
+    assert chromium.ask("document.getElementById('map-says').textContent").startswith(library.split(",")[0])
     chromium.press("Enter")
     assert chromium.ask(focus) == "why"
     chain = chromium.ask("[...document.querySelectorAll('#why ol:first-of-type li .path')].map(each => each.textContent)")
@@ -237,7 +237,8 @@ def test_dot_draws_it(jails: dict[str, Path], tmp_path: Path, which: str) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     said = svg_texts(done.stdout)
     files = files_of(jails[which])
-    assert sorted(each for each in said if each.startswith("/") and each in map(notation, files)) == sorted(map(notation, files))
+    known = sorted(map(notation, files))
+    assert sorted(each for each in said if each in known) == known
     if which == "program":
         (group,) = (
             node for node in ElementTree.fromstring(done.stdout).iter("{http://www.w3.org/2000/svg}g")

@@ -11,18 +11,23 @@ from typing import Any
 
 import hostile
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from hostile import EXAMPLES, made
 from hostile_graph import distribution, facts, graphs, out_of_notation
 from hypothesis import given
 from hypothesis import strategies as st
 from nouns import directory, entry, manifest
 from packageurl import PackageURL
+from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from tracejail.errors import ExportError
 from tracejail.export.licences import spdx_expression, spdx_id, told
 from tracejail.export.purl import identity
 from tracejail.export.request import Distribution, PackageFacts
 from tracejail.export.text import notation
+from tracejail.exporting import HostPackages
 from tracejail.model import EntryType, HostIdentity, Manifest
 from tracejail.resolve.host import open_host_root
 from tracejail.resolve.package_facts import PackageBase, copyright_licences
@@ -52,6 +57,9 @@ def _is_odd_package(jail: Manifest, refused: ExportError) -> bool:
     return any(f"package {one.package!r}, version {one.version!r}" in refused.message for one in jail.entries)
 
 
+_STRICT = JsonStrictValidator(SchemaVersion.V1_6)
+
+
 # --- CycloneDX ------------------------------------------------------------------------------------------------------
 
 
@@ -73,6 +81,7 @@ def test_cyclonedx_comes_back(jail: Manifest) -> None:
         return
     assert data == made("cyclonedx", jail, **_ASKED)
     document = _plain(data)
+    assert _STRICT.validate_str(data.decode("ascii")) is None
     every = _components(document["components"])
     references = [one["bom-ref"] for _, one in every]
     assert len(references) == len(set(references))
@@ -118,6 +127,22 @@ def test_cyclonedx_says_who_brought_what() -> None:
     assert document["metadata"]["timestamp"] == "2023-11-14T22:13:21Z" and document["serialNumber"].startswith("urn:uuid:")
 
 
+@pytest.mark.parametrize(("said", "given"), [
+    ((), None),
+    (("GPL-2+", "odd"), [{"license": {"id": "GPL-2.0-or-later"}}, {"license": {"name": "odd"}}]),
+    (("GPL-2+ or Expat", "ISC"), [{"expression": "(GPL-2.0-or-later OR MIT) AND ISC"}]),
+    (("GPL-2+ or Expat", "odd"), [{"license": {"name": "GPL-2.0-or-later OR MIT"}}, {"license": {"name": "odd"}}]),
+])
+def test_cyclonedx_says_licences(said: tuple[str, ...], given: list[dict[str, Any]] | None) -> None:
+    jail = manifest(entry("/a", package="a", version="1"))
+    text = made("cyclonedx", jail, facts=lambda _name, _version: PackageFacts("deb", "all", said), distribution=distribution)
+    assert _STRICT.validate_str(text.decode("ascii")) is None
+    found = _plain(text)["components"][0].get("licenses")
+    for one in found or ():
+        assert one.get("license", one).pop("acknowledgement") == "declared"
+    assert found == given
+
+
 def test_a_package_of_nobody_is_refused() -> None:
     jail = manifest(entry("/a", package="a", version="1"), host=HostIdentity("/", "Some Linux", "6", "x86_64"))
     for form in ("cyclonedx", "spdx"):
@@ -152,6 +177,8 @@ def test_spdx_comes_back(jail: Manifest) -> None:
         return
     assert data == made("spdx", jail, **_ASKED)
     document = _plain(data)
+    # The parser and the rules of pyspdxtools.
+    assert validate_full_spdx_document(JsonLikeDictParser().parse(document)) == []
     known = {str(one.path): one for one in jail.entries if one.type is EntryType.FILE}
     files, digests = {}, []
     for one in document["files"]:
@@ -179,7 +206,8 @@ def test_spdx_comes_back(jail: Manifest) -> None:
 def test_spdx_says_licences() -> None:
     jail = manifest(entry("/a", package="a", version="1"), entry("/b", package="b", version="1"))
     said = {"a": ("GPL-2+", "MIT or ISC", "a <b>"), "b": ()}
-    document = _plain(made("spdx", jail, facts=lambda name, _: PackageFacts("deb", "all", said[name]), distribution=distribution))
+    asked = {"facts": lambda name, _: PackageFacts("deb", "all", said[name]), "distribution": distribution}
+    document = _plain(made("spdx", jail, **asked))
     declared = {one["name"]: one["licenseDeclared"] for one in document["packages"]}
     assert declared["a"] == "GPL-2.0-or-later AND (MIT OR ISC) AND LicenseRef-1-a--b-" and declared["b"] == "NOASSERTION"
     assert [one["licenseId"] for one in document["hasExtractedLicensingInfos"]] == ["LicenseRef-1-a--b-"]
@@ -191,8 +219,9 @@ def test_spdx_says_licences() -> None:
 @pytest.mark.parametrize(("words", "expression"), [
     ("GPL-2+", "GPL-2.0-or-later"), ("GPL-2", "GPL-2.0-only"), ("GPLv3+", "GPL-3.0-or-later"), ("Expat", "MIT"),
     ("LGPL-2.1+ or MPL-1.1", "LGPL-2.1-or-later OR MPL-1.1"), ("GPL-1+ or Artistic", ""), ("BSD-3-clause", "BSD-3-Clause"),
-    ("GPL-2+ with OpenSSL exception", ""), ("GPL-2.5", ""), ("MIT or ISC and Zlib", ""), ("MIT AND ISC", "MIT AND ISC"), ("", ""),
-    ("GPL-2.0-only", "GPL-2.0-only"), ("AGPL-3.0-or-later", "AGPL-3.0-or-later"), ("public-domain", ""), ("MIT or Expat", "MIT"),
+    ("GPL-2+ with OpenSSL exception", ""), ("GPL-2.5", ""), ("MIT or ISC and Zlib", ""), ("MIT AND ISC", "MIT AND ISC"),
+    ("GPL-2.0-only", "GPL-2.0-only"), ("AGPL-3.0-or-later", "AGPL-3.0-or-later"),
+    ("public-domain", ""), ("MIT or Expat", "MIT"), ("", ""),
 ])
 def test_licences_in_the_words_of_spdx(words: str, expression: str) -> None:
     assert spdx_expression(words) == expression
@@ -250,3 +279,19 @@ def test_licences_of_alpine(tmp_path: Path) -> None:
     (base / "installed").write_text("C:Q1\nP:musl\nV:1.2.4-r2\nA:x86_64\nL:MIT\nF:lib\n\nP:zlib\nV:1\nL:Zlib\n")
     known = PackageBase(open_host_root(str(tmp_path))).find("musl", "1.2.4-r2")
     assert known and (known.form, known.architecture, known.licences) == ("apk", "x86_64", ("MIT",))
+
+
+def test_another_host_has_nothing_to_say(tmp_path: Path) -> None:
+    for path, text in (
+        ("etc/os-release", 'ID=debian\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\n'),
+        ("var/lib/dpkg/status", "Package: a\nArchitecture: all\nVersion: 1\n"),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+    jail = manifest(entry("/a", package="a", version="1"))
+    same = HostPackages(jail, str(tmp_path))
+    assert same.facts("a", "1") == PackageFacts("deb", "all") and same.distribution() == Distribution("debian", "12")
+    assert same.facts("a", "2") is None
+    other = manifest(*jail.entries, host=HostIdentity("/", "Debian GNU/Linux 13 (trixie)", "6", "x86_64"))
+    for gone in (HostPackages(other, str(tmp_path)), HostPackages(jail, str(tmp_path / "gone"))):
+        assert gone.facts("a", "1") is None and gone.distribution() is None

@@ -53,9 +53,10 @@ _TAGS = [tag for tag, _ in _read(manifest(entry("/a"))).elements]
 
 
 def _data(reader: _Reader) -> dict[str, Any]:
-    (text,) = (inside for (tag, inside), (_, attributes) in zip(
-        [one for one in reader.inside if one[0] == "script"], [one for one in reader.elements if one[0] == "script"], strict=True,
-    ) if attributes.get("type") == "application/json")
+    inside = [text for tag, text in reader.inside if tag == "script"]
+    types = [attributes.get("type") for tag, attributes in reader.elements if tag == "script"]
+    assert types == ["application/json", None]
+    text = inside[0]
     assert not set(text) & set("<>&\u2028\u2029\x7f\x1b") and text.isascii()
     found = json.loads(text)
     assert isinstance(found, dict)

@@ -25,10 +25,12 @@ from .text import notation
 # What could end the element or begin a comment in it; the rest is ASCII already.
 _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x7F: "\\u007f"}
 
+_SCRIPTS = ("page_text.js", "page_map.js", "page.js")
+
 
 def html(request: Request) -> Iterator[bytes]:
     """The page."""
-    style, script = _part("page.css"), _part("page.js")
+    style, script = _part("page.css"), "".join(map(_part, _SCRIPTS))
     allowed = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
     page = _part("page.html")
@@ -81,7 +83,7 @@ def _data(request: Request) -> dict[str, Any]:
 
 
 def _entries(manifest: Manifest, packages: list[tuple[str, str]], phases: list[str]) -> list[list[Any]]:
-    """Each as a row; what page.js calls the columns is there."""
+    """Each as a row; what page_text.js calls the columns is there."""
     numbers = {str(entry.path): number for number, entry in enumerate(manifest.entries)}
     package_numbers = {package: number for number, package in enumerate(packages)}
     phase_numbers = {phase: number for number, phase in enumerate(phases)}

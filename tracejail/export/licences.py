@@ -52,7 +52,7 @@ def spdx_expression(words: str) -> str:
 
 
 def told(licences: Iterable[str]) -> list[tuple[str, str]]:
-    """(expression, name) of each licence that a package says, the same only once; the expression is "" where it is not known."""
+    """(expression, name) of each licence that a package says, each only once; the expression is "" where none is known."""
     found: dict[str, tuple[str, str]] = {}
     for words in licences:
         expression = spdx_expression(words)
