@@ -7,7 +7,8 @@ openssh-server openssh-client php-cli php-mbstring default-jre-headless nodejs s
 openssl perl tar gzip bash bpftool iproute2 util-linux uidmap procps ca-certificates python3 file php8.2-fpm libfcgi-bin
 mariadb-server squid slapd ldap-utils haproxy memcached bind9 bind9-dnsutils unbound dnsmasq postfix
 dovecot-imapd chrony rsyslog adduser rsync cpio mtree-netbsd libarchive-tools
-squashfs-tools skopeo umoci buildah crun runc initramfs-tools-core dracut-core jailkit apparmor"}
+squashfs-tools skopeo umoci buildah crun runc initramfs-tools-core dracut-core jailkit apparmor
+chromium fonts-dejavu-core graphviz ncdu libdevel-nytprof-perl"}
 
 missing=
 for package in $packages; do

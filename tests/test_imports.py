@@ -18,7 +18,7 @@ ALLOWED = {
     "show": set(),
     "manifest": {"manifest", "model", "errors"},
     "importing": {"importing", "errors"},
-    "export": {"export", "manifest", "model", "errors"},
+    "export": {"export", "manifest", "model", "errors", "why"},
     "trace": {"trace", "kernel", "model", "errors"},
     "resolve": {"resolve", "kernel", "model", "errors"},
     "jail": {"jail", "kernel", "model", "errors"},

@@ -6,14 +6,16 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from tracejail.contents import contents_of
 from tracejail.errors import InputOutputError, UsageError
-from tracejail.export.request import Format, Request
+from tracejail.export.request import Distribution, Format, PackageFacts, Request
 from tracejail.foreign import settled
 from tracejail.jail.build import Contents
 from tracejail.model import Content, Entry, EntryType, Manifest
 from tracejail.resolve.host import open_host_root, open_source
+from tracejail.resolve.package_facts import PackageBase, os_release
 
 _CHUNK = 1 << 20      # bytes
 
@@ -42,7 +44,11 @@ def export(
         note(line)
     manifest = replace(manifest, entries=tuple(_with_size(give, entry) for entry in manifest.entries))
     epoch = _epoch(environment, manifest)
-    request = Request(manifest, lambda entry: _pieces(give, entry), epoch, name, os.path.abspath(at), packages)
+    asked = HostPackages(manifest, host_root or manifest.host.root)
+    request = Request(
+        manifest, lambda entry: _pieces(give, entry), epoch, name, os.path.abspath(at), packages, asked.facts,
+        asked.distribution,
+    )
     return iter(form.make(request))
 
 
@@ -60,6 +66,33 @@ def _with_size(give: Contents, entry: Entry) -> Entry:
         return replace(entry, size=os.fstat(source).st_size)
     finally:
         os.close(source)
+
+
+class HostPackages:
+    """The host of a manifest, to be asked for its packages; opened when it first is. Another system than the manifest's, as
+    where that came from another machine, has nothing to say of it."""
+
+    def __init__(self, manifest: Manifest, root: str) -> None:
+        self._told, self._path = manifest.host.distribution, root
+
+    @cached_property
+    def _base(self) -> PackageBase | None:
+        try:
+            root = open_host_root(self._path)
+        except UsageError:
+            return None
+        return PackageBase(root) if os_release(root).get("PRETTY_NAME", "") == self._told else None
+
+    def facts(self, name: str, version: str) -> PackageFacts | None:
+        """What it says of a package, if it is of this version."""
+        found = self._base.find(name, version) if self._base else None
+        return PackageFacts(found.form, found.architecture, found.licences or ()) if found else None
+
+    def distribution(self) -> Distribution | None:
+        """Who makes its packages."""
+        release = os_release(self._base.host) if self._base else {}
+        known = release.get("VERSION_ID") or release.get("VERSION_CODENAME", "")
+        return Distribution(release["ID"], known) if release.get("ID") else None
 
 
 def _pieces(give: Contents, entry: Entry) -> Iterator[bytes]:

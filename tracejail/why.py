@@ -19,7 +19,7 @@ def why(manifest: Manifest, path: str) -> list[str]:
     seen: set[str] = set()
     while entry is not None and entry.path not in seen and len(seen) < _MOST_HOPS:
         seen.add(entry.path)
-        lines.append(f"{entry.path}: {_reason(entry)}")
+        lines.append(f"{entry.path}: {reason(entry)}")
         entry = entries.get(entry.via)
     first = entries[path]
     if first.origin is Origin.PARENT:
@@ -38,12 +38,14 @@ def why(manifest: Manifest, path: str) -> list[str]:
     return lines
 
 
-def _asked(because: Because | None) -> str:
+def asked_for(because: Because | None) -> str:
+    """Who asked, in words."""
     return f"{because.program} asked for {because.spelled} by {because.syscall}" if because else "the run itself"
 
 
-def _reason(entry: Entry) -> str:
-    asked = _asked(entry.because)
+def reason(entry: Entry) -> str:
+    """Why an entry is in the jail, in words; not what brought that again."""
+    asked = asked_for(entry.because)
     if entry.phase != "start" and entry.because:
         asked += f", first at the {entry.phase}"
     match entry.origin:
@@ -80,5 +82,5 @@ def _not_an_entry(manifest: Manifest, path: str) -> list[str]:
     ):
         for note in notes:
             if note.path == path:
-                return [f"{path}: not in the jail, {words} ({note.reason}): {_asked(note.because)}"]
+                return [f"{path}: not in the jail, {words} ({note.reason}): {asked_for(note.because)}"]
     raise UsageError(f"{path}: this manifest knows nothing of it", "tracejail list MANIFEST shows what it holds")

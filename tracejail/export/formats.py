@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from .apparmor import apparmor
 from .cpio import cpio
+from .cyclonedx import cyclonedx
+from .dot import dot
+from .folded import folded
+from .html import html
 from .image import dockerfile, oci
 from .initramfs import dracut, gen_init_cpio, initramfs
 from .landlock import landlock
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
+from .ncdu import ncdu
 from .request import Format
 from .seccomp import seccomp
+from .spdx import spdx
 from .squashfs import squashfs
 from .tar import tar
 
@@ -30,4 +36,10 @@ FORMATS: dict[str, Format] = {
     "initramfs": Format("a hook that copies the jail", "install -m 755 FILE /etc/initramfs-tools/hooks/NAME", initramfs),
     "dracut": Format("a configuration that installs the host's files", "dracut --conf FILE", dracut),
     "gen-init-cpio": Format("the kernel's own list; files come from the jail", "usr/gen_init_cpio FILE", gen_init_cpio),
+    "cyclonedx": Format("bill of materials, CycloneDX 1.6 as JSON", "cyclonedx validate --input-file FILE", cyclonedx),
+    "spdx": Format("bill of materials, SPDX 2.3 as JSON", "pyspdxtools -i FILE", spdx),
+    "dot": Format("a graph of who brought what; --packages: of packages", "dot -Tsvg -O FILE", dot),
+    "ncdu": Format("a tree by size, to walk through", "ncdu -f FILE", ncdu),
+    "folded": Format("folded stacks of sizes; --packages: by package", "flamegraph.pl --countname bytes FILE >SVG", folded),
+    "html": Format("a page to look at: what is in the jail, and why", "xdg-open FILE", html),
 }

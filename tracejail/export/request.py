@@ -13,6 +13,27 @@ Contents = Callable[[Entry], Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
+class PackageFacts:
+    """What the package data base of the host says of a package, in its own words."""
+
+    form: str                 # the type of a package URL: deb, apk
+    architecture: str = ""
+    licences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Who makes the packages of the host, by os-release(5)."""
+
+    vendor: str               # ID
+    release: str              # VERSION_ID, or the code name where there is none
+
+
+# What is asked only by formats that say it: None where the host is not at hand, or no longer the one of the manifest.
+Facts = Callable[[str, str], PackageFacts | None]   # of a package's name and version
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A manifest to be said in a format."""
 
@@ -22,6 +43,13 @@ class Request:
     name: str = ""            # what the result is called: of a unit, an image; "" for that of the program
     jail: str = ""            # the directory that the jail is in when the result is used
     packages: bool = False    # packages in place of files, where a format can say either
+    facts: Facts = lambda _name, _version: None
+    distribution: Callable[[], Distribution | None] = lambda: None
+
+    @property
+    def title(self) -> str:
+        """What the result is called."""
+        return self.name or "".join(self.manifest.command.argv[:1]).rpartition("/")[2] or "jail"
 
 
 Make = Callable[[Request], Iterable[bytes]]
