@@ -6,6 +6,8 @@ from .cpio import cpio
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
 from .request import Format
+from .systemd import systemd, systemd_socket
+from .systemd_bind import systemd_bind
 from .tar import tar
 
 FORMATS: dict[str, Format] = {
@@ -15,4 +17,13 @@ FORMATS: dict[str, Format] = {
     "tar": Format("an archive of the jail, nothing of it left out", "tar -xpf FILE --xattrs-include='*' -C JAIL", tar),
     "cpio": Format("an archive, form newc; no extended attributes", "cpio -idm -D JAIL <FILE", cpio),
     "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
+    "systemd": Format("a service unit with the jail as its root", "install -m 644 FILE /etc/systemd/system/NAME.service", systemd),
+    "systemd-socket": Format(
+        "the socket unit beside it, where the service is given its sockets",
+        "install -m 644 FILE /etc/systemd/system/NAME.socket", systemd_socket,
+    ),
+    "systemd-bind": Format(
+        "a service unit without a jail directory: the host's files bound into an empty root",
+        "install -m 644 FILE /etc/systemd/system/NAME.service", systemd_bind,
+    ),
 }
