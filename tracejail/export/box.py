@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from tracejail.errors import ExportError
 from tracejail.model import Entry, EntryType, Manifest, Written
 
 from .request import Request
 
-# Where a mount of a type lies is fixed: Manifest.mounts has no others.
 DEVICES = (EntryType.CHARACTER, EntryType.BLOCK)
+# What a trial's root has, so that what was learned is known to do with it.
+_NAMES = (
+    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT AUDIT_WRITE SETFCAP"
+)
+CAPABILITIES = tuple(f"CAP_{name}" for name in _NAMES.split())
+_HOPS = 40       # links on the way to a file, as the kernel counts them
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -45,9 +51,41 @@ def kept_read_only(manifest: Manifest) -> list[str]:
     return found if root_is_written(manifest) else []
 
 
-def bound_sockets(manifest: Manifest) -> list[str]:
-    """The paths of other programs' sockets, as the jail's programs name them."""
-    return sorted({note.path for note in manifest.sockets if note.path.startswith("/")})
+def bound_sockets(manifest: Manifest) -> dict[str, str]:
+    """Other programs' sockets: as the jail's programs name them, and where that is in the jail, links followed."""
+    known: dict[str, Entry] = {entry.path: entry for entry in manifest.entries}
+    found = {}
+    for path in sorted({note.path for note in manifest.sockets if note.path.startswith("/")}):
+        above, _, name = path.rpartition("/")
+        directory = followed(above, known)
+        found[path] = f"{directory.path}/{name}" if directory else path
+    return found
+
+
+def followed(path: str, known: Mapping[str, Entry]) -> Entry | None:
+    """What a path of the jail is at the end of all links; None where it leads nowhere, or to the root."""
+    left, at = path.split("/")[1:], ""
+    for _ in range(_HOPS):
+        while left:
+            word = left.pop(0)
+            if word in ("", "."):
+                continue
+            if word == "..":
+                at = at.rpartition("/")[0]
+                continue
+            entry = known.get(f"{at}/{word}")
+            if entry is None:
+                return None
+            if entry.type is EntryType.SYMLINK:
+                at = "" if entry.target.startswith("/") else at
+                left = [*entry.target.split("/"), *left]
+                break
+            if left and entry.type is not EntryType.DIRECTORY:
+                return None
+            at = entry.path
+        else:
+            return known.get(at)
+    return None
 
 
 def variables(manifest: Manifest) -> tuple[str, ...]:

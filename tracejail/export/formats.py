@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .bwrap import bwrap
 from .cpio import cpio
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
@@ -17,7 +18,7 @@ FORMATS: dict[str, Format] = {
     "tar": Format("an archive of the jail, nothing of it left out", "tar -xpf FILE --xattrs-include='*' -C JAIL", tar),
     "cpio": Format("an archive, form newc; no extended attributes", "cpio -idm -D JAIL <FILE", cpio),
     "mtree": Format("names, types, modes, owners, digests", "mtree -f FILE -p JAIL; bsdtar -C JAIL -cf TAR @FILE", mtree),
-    "systemd": Format("a service unit with the jail as its root", "install -m 644 FILE /etc/systemd/system/NAME.service", systemd),
+    "systemd": Format("a service unit, the jail its root", "install -m 644 FILE /etc/systemd/system/NAME.service", systemd),
     "systemd-socket": Format(
         "the socket unit beside it, where the service is given its sockets",
         "install -m 644 FILE /etc/systemd/system/NAME.socket", systemd_socket,
@@ -26,4 +27,5 @@ FORMATS: dict[str, Format] = {
         "a service unit without a jail directory: the host's files bound into an empty root",
         "install -m 644 FILE /etc/systemd/system/NAME.service", systemd_bind,
     ),
+    "bwrap": Format("arguments of a sandbox, ended by NUL", "bwrap --args 3 3<FILE -- PROGRAM [ARGUMENT...]", bwrap),
 }

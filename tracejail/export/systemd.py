@@ -14,6 +14,7 @@ from tracejail.errors import ExportError
 from tracejail.model import EntryType, Manifest, Step
 
 from .box import (
+    CAPABILITIES,
     beneath,
     bound_sockets,
     directory_of_jail,
@@ -34,9 +35,7 @@ _TEMPORARY = ("/tmp", "/var/tmp")
 # A mount of the host's own, by the type of one in the jail.
 _MOUNTED = {"proc": "BindPaths", "sysfs": "BindReadOnlyPaths", "devpts": "BindPaths"}
 _SIGNAL = re.compile(r"[A-Z][A-Z0-9]*(?:[+-][0-9]+)?|[0-9]+")
-_CAPABILITIES = (
-    "# The manifest does not say which capabilities it uses; where you know them: CapabilityBoundingSet=, AmbientCapabilities="
-)
+_NO_CAPABILITIES = "# The manifest does not say which capabilities it uses: CapabilityBoundingSet= is for who knows them."
 
 
 @dataclass
@@ -94,7 +93,7 @@ def systemd(request: Request) -> Iterable[bytes]:
         f"RootDirectory={to_the_end(jail)}",
         "MountAPIVFS=no",
         *mounts(manifest),
-        *(f"BindReadOnlyPaths={quoted('-' + path, path)}" for path in bound_sockets(manifest)),
+        *sockets(manifest),
         "",
         "# Read-only, but for what it was seen to write to.",
         "ProtectSystem=strict",
@@ -110,6 +109,14 @@ def systemd(request: Request) -> Iterable[bytes]:
 def mounts(manifest: Manifest) -> list[str]:
     """What of the host's own mounts it sees."""
     return [f"{_MOUNTED[mount.type]}={mount.path}" for mount in manifest.mounts]
+
+
+def sockets(manifest: Manifest) -> list[str]:
+    """What it sees of other programs' sockets, where they are there when it starts."""
+    return [
+        f"BindReadOnlyPaths={quoted('-' + source, source)}{'' if source == path else ':' + quoted(path, path)}"
+        for source, path in bound_sockets(manifest).items()
+    ]
 
 
 def unit(request: Request, surroundings: Sequence[str], pid_file: str, in_jail: bool) -> list[bytes]:
@@ -206,10 +213,12 @@ def _environment(manifest: Manifest) -> list[str]:
 
 
 def _privileges(manifest: Manifest) -> list[str]:
-    path = gains_privilege(manifest)
-    if path:
-        return [f"# {quoted(path, path)} gives privileges to who executes it.", "NoNewPrivileges=no", _CAPABILITIES]
-    return ["NoNewPrivileges=yes", _CAPABILITIES]
+    lines = [_NO_CAPABILITIES]
+    if not manifest.command.uid:
+        lines.append(f"# Learned by root, it had no others than {' '.join(CAPABILITIES)}")
+    if path := gains_privilege(manifest):
+        return [f"# {quoted(path, path)} gives privileges to who executes it.", "NoNewPrivileges=no", *lines]
+    return ["NoNewPrivileges=yes", *lines]
 
 
 def systemd_socket(request: Request) -> Iterable[bytes]:

@@ -6,18 +6,17 @@ bound too, to what the link leads to: the program finds each file in every spell
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tracejail.errors import ExportError
 from tracejail.model import Content, Entry, EntryType, Manifest, Use, Written
 
-from .box import beneath, bound_sockets, root_is_written, writable
+from .box import beneath, followed, root_is_written, writable
 from .request import Request, parents_first
-from .systemd import Made, mounts, unit
+from .systemd import Made, mounts, sockets, unit
 from .unit_words import quoted
 
 _MOST = 5000     # mounts; each takes the manager some time at each start
-_HOPS = 40       # links on the way to a file, as the kernel counts them
 _TEMPORARY = ("/tmp", "/var/tmp")
 
 
@@ -50,7 +49,7 @@ def systemd_bind(request: Request) -> Iterable[bytes]:
             lines.append(f"BindReadOnlyPaths={_bound(manifest, entry.path, path)}")
         elif path not in held and path not in made.paths and path not in places and not (temporary and path in _TEMPORARY):
             lines.append(f"TemporaryFileSystem={_temporary(path, entry)}")
-    lines += [f"BindReadOnlyPaths={quoted('-' + path, path)}" for path in bound_sockets(manifest)]
+    lines += sockets(manifest)
     if manifest.command.ready == "notify":
         lines.append("BindReadOnlyPaths=/run/systemd/notify")
     top = [
@@ -71,7 +70,7 @@ def _refuse_secrets(manifest: Manifest) -> None:
             )
 
 
-def _is_in(path: str, directories: list[str]) -> bool:
+def _is_in(path: str, directories: Sequence[str]) -> bool:
     return any(path == each or beneath(path, each) for each in directories)
 
 
@@ -109,7 +108,7 @@ def _walk(
         end: Entry | None = entry
         links = taken
         if entry.type is EntryType.SYMLINK:
-            end = None if entry.path in taken else _followed(entry.path, known)
+            end = None if entry.path in taken else followed(entry.path, known)
             links = (*taken, entry.path)
         if end is None:
             continue
@@ -117,29 +116,3 @@ def _walk(
         yield name, end
         if end.type is EntryType.DIRECTORY:
             yield from _walk(name, end.path, children, known, links)
-
-
-def _followed(path: str, known: dict[str, Entry]) -> Entry | None:
-    """What a path is at the end of all links; None where it leads nowhere."""
-    left, at = path.split("/")[1:], ""
-    for _ in range(_HOPS):
-        while left:
-            word = left.pop(0)
-            if word in ("", "."):
-                continue
-            if word == "..":
-                at = at.rpartition("/")[0]
-                continue
-            entry = known.get(f"{at}/{word}")
-            if entry is None:
-                return None
-            if entry.type is EntryType.SYMLINK:
-                at = "" if entry.target.startswith("/") else at
-                left = [*entry.target.split("/"), *left]
-                break
-            if left and entry.type is not EntryType.DIRECTORY:
-                return None
-            at = entry.path
-        else:
-            return known.get(at)
-    return None
