@@ -47,7 +47,7 @@ def tops(manifest: Manifest) -> list[Entry]:
 def kept_read_only(manifest: Manifest) -> list[str]:
     """Where the root is written: the directories in it that are not, each of which is read-only by itself."""
     places = {place.path for place in manifest.written}
-    found = [entry.path for entry in tops(manifest) if entry.type is EntryType.DIRECTORY and entry.path not in places]
+    found: list[str] = [one.path for one in tops(manifest) if one.type is EntryType.DIRECTORY and one.path not in places]
     return found if root_is_written(manifest) else []
 
 

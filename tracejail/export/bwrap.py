@@ -39,8 +39,9 @@ def _process(manifest: Manifest) -> Iterator[str]:
 def _root(request: Request) -> Iterator[str]:
     manifest, jail = request.manifest, directory_of_jail(request)
     places: set[str] = {place.path for place in writable(manifest)}
-    sockets, mounted = bound_sockets(manifest), {mount.path: mount.type for mount in manifest.mounts}
-    devices = {entry.path for entry in manifest.entries if entry.type in DEVICES}
+    sockets = bound_sockets(manifest)
+    mounted: dict[str, str] = {mount.path: mount.type for mount in manifest.mounts}
+    devices: set[str] = {entry.path for entry in manifest.entries if entry.type in DEVICES}
     special = [*sockets.values(), *mounted, *devices]
     # Directories that are made in memory, as something that is not of the jail lies in them.
     made: set[str] = {
@@ -52,7 +53,7 @@ def _root(request: Request) -> Iterator[str]:
         yield from ("--bind", jail, "/")
         yield from (word for path in kept_read_only(manifest) for word in ("--ro-bind", jail + path, path))
     else:
-        yield from _bound(manifest, jail, made, {str(at) for at in mounted})
+        yield from _bound(manifest, jail, made, set(mounted))
     for place in sorted(places):
         yield from ("--bind", jail + place, place)
     for device in sorted(devices):

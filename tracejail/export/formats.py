@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from .bwrap import bwrap
 from .cpio import cpio
+from .jailkit import jailkit
 from .lists import list_lines, list_nul, rsync
 from .mtree import mtree
 from .request import Format
 from .systemd import systemd, systemd_socket
 from .systemd_bind import systemd_bind
+from .sysusers import sysusers
 from .tar import tar
+from .tmpfiles import tmpfiles
 
 FORMATS: dict[str, Format] = {
     "list": Format("one path a line, parents first; no names with a newline", "xargs -d '\\n' dpkg -S <FILE", list_lines),
@@ -28,4 +31,10 @@ FORMATS: dict[str, Format] = {
         "install -m 644 FILE /etc/systemd/system/NAME.service", systemd_bind,
     ),
     "bwrap": Format("arguments of a sandbox, ended by NUL", "bwrap --args 3 3<FILE -- PROGRAM [ARGUMENT...]", bwrap),
+    "tmpfiles": Format(
+        "directories, links, devices and the files that are written to, empty",
+        "systemd-tmpfiles --root=JAIL --create FILE", tmpfiles,
+    ),
+    "sysusers": Format("the jail's accounts, with their numbers", "systemd-sysusers FILE", sysusers),
+    "jailkit": Format("a section of jk_init.ini", "jk_init -c FILE -j JAIL NAME", jailkit),
 }
