@@ -6,7 +6,8 @@ packages=${*:-"python3-venv gcc libc6-dev gcc-multilib strace apache2 nginx-ligh
 openssh-server openssh-client php-cli php-mbstring default-jre-headless nodejs sqlite3 curl gawk busybox-static git
 openssl perl tar gzip bash bpftool iproute2 util-linux uidmap procps ca-certificates python3 file php8.2-fpm libfcgi-bin
 mariadb-server squid slapd ldap-utils haproxy memcached bind9 bind9-dnsutils unbound dnsmasq postfix
-dovecot-imapd chrony rsyslog adduser rsync cpio mtree-netbsd libarchive-tools"}
+dovecot-imapd chrony rsyslog adduser rsync cpio mtree-netbsd libarchive-tools
+systemd systemd-container bubblewrap firejail jailkit"}
 
 missing=
 for package in $packages; do

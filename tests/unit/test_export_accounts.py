@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -43,12 +44,13 @@ def _lines(data: bytes) -> Iterator[tuple[list[str], str]]:
     text = os.fsdecode(data)
     assert "\r" not in text
     for line in text.split("\n")[:-1]:
-        end = line.rindex('"')
-        path = unit_reader.plain(unit_reader.words(line[line.index('"') : end + 1], False)[0])
-        kind, rest = line[: line.index('"')].strip(), line[end + 1 :].split(" ")[1:]
+        parts = re.fullmatch(r'(\S+) ("(?:[^"\\]|\\.)*") (.*)', line, re.DOTALL)
+        assert parts
+        path = unit_reader.plain(unit_reader.words(parts[2], False)[0])
+        kind, rest = parts[1], parts[3].split(" ")
         argument = rest[4] if len(rest) > 4 else ""
         assert len(rest) in (4, 5) and argument != "-"
-        yield [kind, path, *rest[:4]], unit_reader.plain(unit_reader.words(f'"{argument}"'.replace('"', '"'), True)[0])
+        yield [kind, path, *rest[:4]], unit_reader.plain(unit_reader.unescaped(argument))
 
 
 @EXAMPLES
@@ -194,12 +196,13 @@ _BECAUSE = Because("/a", "connect", "/b")
 
 @pytest.mark.parametrize("odd", [
     manifest(entry("/a,b")), manifest(entry("/a\nb")), manifest(entry("/a ")), manifest(entry("/a*b")),
-    manifest(entry("/\udcff")), manifest(entry("/$(id)", mode=0o755)), manifest(entry("/lib;id")), manifest(link("/l", "/etc/shadow")),
-    manifest(directory("/tmp", mode=0o1777)), manifest(directory("/d", uid=3)), manifest(directory("/d", mode=0o2755)),
-    manifest(device("/d", 1, 256)), manifest(entry("/p", type=EntryType.FIFO)), manifest(entry("/x", xattrs=(("user.a", "00"),))),
-    manifest(entry("/shadow", content=Content.ACCOUNTS)), manifest(entry("/e", content=Content.EMPTY)),
-    manifest(sockets=(PathNote("/run/x", "bound", _BECAUSE),)), manifest(mounts=(Mount("sysfs", JailPath("/sys")),)),
-    manifest(accounts=Accounts(users=("a,b",))), manifest(accounts=Accounts(everything=True)), manifest(command=Command(("/[",))),
+    manifest(entry("/\udcff")), manifest(entry("/$(id)", mode=0o755)), manifest(entry("/lib;id")),
+    manifest(link("/l", "/etc/shadow")), manifest(directory("/tmp", mode=0o1777)), manifest(directory("/d", uid=3)),
+    manifest(directory("/d", mode=0o2755)), manifest(device("/d", 1, 256)), manifest(entry("/p", type=EntryType.FIFO)),
+    manifest(entry("/x", xattrs=(("user.a", "00"),))), manifest(entry("/shadow", content=Content.ACCOUNTS)),
+    manifest(entry("/e", content=Content.EMPTY)), manifest(sockets=(PathNote("/run/x", "bound", _BECAUSE),)),
+    manifest(mounts=(Mount("sysfs", JailPath("/sys")),)), manifest(accounts=Accounts(users=("a,b",))),
+    manifest(accounts=Accounts(everything=True)), manifest(command=Command(("/[",))),
 ])
 def test_what_jailkit_refuses(odd: Manifest) -> None:
     with pytest.raises(ExportError) as caught:

@@ -72,6 +72,11 @@ def words(value: str, escapes: bool, separators: str = _BLANK) -> list[str]:
     return [os.fsdecode(each) for each in ([*found, bytes(word)] if begun else found)]
 
 
+def unescaped(text: str) -> str:
+    """A text with backslashes as in C, and no quotes."""
+    return "".join(words(text.replace('"', '\\"').replace("'", "\\'"), True, ""))
+
+
 def command(value: str, main: str = "") -> tuple[str, list[str]]:
     """The prefixes and the words of a command; `main` is the value of $MAINPID, and no other variable is known."""
     assert ";" not in value.split(" "), value

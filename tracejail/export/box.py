@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from tracejail.errors import ExportError
-from tracejail.model import Entry, EntryType, Manifest, Written
+from tracejail.model import Content, Entry, EntryType, Manifest, Written
 
 from .request import Request
 
@@ -86,6 +86,15 @@ def followed(path: str, known: Mapping[str, Entry]) -> Entry | None:
         else:
             return known.get(at)
     return None
+
+
+def refuse_whole_secrets(manifest: Manifest) -> None:
+    """Where the host's own files are shown: raises ExportError for one that the jail has a part of only, and no one may read."""
+    for entry in manifest.entries:
+        if entry.content is Content.ACCOUNTS and not entry.mode & 0o004:
+            raise ExportError(
+                f"{entry.path}: the host's has more accounts in it than the jail's, and is a secret", "take the format systemd"
+            )
 
 
 def variables(manifest: Manifest) -> tuple[str, ...]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from .bwrap import bwrap
 from .cpio import cpio
+from .firejail import firejail
 from .jailkit import jailkit
 from .lists import list_lines, list_nul, rsync
+from .minijail import minijail
 from .mtree import mtree
+from .nsjail import nsjail
 from .request import Format
 from .systemd import systemd, systemd_socket
 from .systemd_bind import systemd_bind
@@ -37,4 +40,7 @@ FORMATS: dict[str, Format] = {
     ),
     "sysusers": Format("the jail's accounts, with their numbers", "systemd-sysusers FILE", sysusers),
     "jailkit": Format("a section of jk_init.ini", "jk_init -c FILE -j JAIL NAME", jailkit),
+    "firejail": Format("a profile that shows the jail's files only", "firejail --profile=FILE PROGRAM [ARGUMENT...]", firejail),
+    "nsjail": Format("a configuration, the command in it", "nsjail -C FILE", nsjail),
+    "minijail": Format("a configuration of minijail0", "minijail0 --config FILE -- PROGRAM [ARGUMENT...]", minijail),
 }

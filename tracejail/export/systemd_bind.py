@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from tracejail.errors import ExportError
-from tracejail.model import Content, Entry, EntryType, Manifest, Use, Written
+from tracejail.model import Entry, EntryType, Manifest, Use, Written
 
-from .box import beneath, followed, root_is_written, writable
+from .box import beneath, followed, refuse_whole_secrets, root_is_written, writable
 from .request import Request, parents_first
 from .systemd import Made, mounts, sockets, unit
 from .unit_words import quoted
@@ -23,7 +23,7 @@ _TEMPORARY = ("/tmp", "/var/tmp")
 def systemd_bind(request: Request) -> Iterable[bytes]:
     """The service unit."""
     manifest = request.manifest
-    _refuse_secrets(manifest)
+    refuse_whole_secrets(manifest)
     made, lines, hidden = Made(), [], []
     for directory in manifest.command.service.directories:
         made.take(directory.path, directory.mode, (directory.uid, directory.gid), manifest)
@@ -60,14 +60,6 @@ def systemd_bind(request: Request) -> Iterable[bytes]:
         *(["PrivateTmp=yes"] if temporary else []),
     ]
     return unit(request, [*top, *lines], manifest.command.service.pid_file, in_jail=False)
-
-
-def _refuse_secrets(manifest: Manifest) -> None:
-    for entry in manifest.entries:
-        if entry.content is Content.ACCOUNTS and not entry.mode & 0o004:
-            raise ExportError(
-                f"{entry.path}: the host's has more accounts in it than the jail's, and is a secret", "take the format systemd"
-            )
 
 
 def _is_in(path: str, directories: Sequence[str]) -> bool:
