@@ -50,8 +50,8 @@ def machine(site: Site, units: dict[str, Path]) -> Iterator[Machine]:
     script += [f"echo $$ >{group}/cgroup.procs" for group in groups]
     at = f"{top}/root/etc/systemd/system"
     script += [f"printf {shlex.quote(_TARGET)} >{at}/box.target"]
-    # It would empty /tmp, where the tests' files are.
-    script += [f"ln -s /dev/null {at}/systemd-tmpfiles-setup.service"]
+    # Nothing of the host's is started: one of these would empty /tmp, where the tests' files are.
+    script += [f"rm -rf {top}/root/usr/lib/systemd/system/*.wants {at}/*.wants"]
     script += [f"cp {shlex.quote(str(file))} {at}/{unit}" for unit, file in units.items()]
     # What nspawn would hide is where the tests' files are.
     script += ["export SYSTEMD_NSPAWN_TMPFS_TMP=0"]

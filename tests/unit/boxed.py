@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import hostile
+from hypothesis import example
 from hypothesis import strategies as st
+from nouns import directory, link, manifest
 
+from tests.odd_names import NAMES
 from tracejail.errors import ExportError
 from tracejail.export.formats import FORMATS
 from tracejail.model import (
@@ -55,6 +59,22 @@ def boxes(draw: st.DrawFn) -> Manifest:
         jail, command=command, sockets=sockets, written=tuple(sorted(places, key=lambda one: one.path)),
         mounts=(Mount("proc", JailPath("/proc")),) if draw(st.booleans()) else (),
     )
+
+
+def _with(name: str) -> Manifest:
+    """A jail in which one odd name is a file, a directory that is written to, a link, a link's target, a word, a socket."""
+    path = f"/d/{name}"
+    place = Written(JailPath(f"/{name}"), EntryType.DIRECTORY, 0o755, 0, 0, Use.STATE)
+    command = Command(("/usr/sbin/httpd", name), uid=33, gid=33, service=Service(before=(Step(("/usr/sbin/httpd", name)),)))
+    entries = (directory("/d"), hostile.file(path), directory(f"/{name}"), link(f"/d/l{name[:200]}", name), link("/d/.l.", path))
+    return manifest(*entries, command=command, written=(place,), sockets=(PathNote(f"/run/{name}", "bound", _BECAUSE),))
+
+
+def with_each_name(test: Callable[[Manifest], None]) -> Callable[[Manifest], None]:
+    """The test for each odd name by itself too, whatever hypothesis draws."""
+    for name in NAMES:
+        test = example(_with(name))(test)
+    return test
 
 
 def all_words(jail: Manifest) -> list[str]:

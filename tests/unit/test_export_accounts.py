@@ -54,6 +54,7 @@ def _lines(data: bytes) -> Iterator[tuple[list[str], str]]:
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_tmpfiles_come_back(jail: Manifest) -> None:
     data = boxed.made_or_refused("tmpfiles", jail)
@@ -145,14 +146,19 @@ def test_accounts_of_any_text(rows: list[list[str]]) -> None:
 
 
 def _section(data: bytes) -> dict[str, list[str]]:
-    """The lists of the one section, as jk_lib.config_get_option_as_list has them."""
+    """The lists of the section, as jk_lib.config_get_option_as_list has them; `links` are those of the one that goes before."""
     parser = configparser.ConfigParser()
     parser.read_string(data.decode("utf-8"))
-    (name,) = parser.sections()
-    return {key: [word.strip() for word in parser.get(name, key).split(",")] for key in parser.options(name)}
+    name = parser.sections()[-1]
+    found = {key: [word.strip() for word in parser.get(name, key).split(",")] for key in parser.options(name)}
+    assert found.pop("includesections", None) == (parser.sections()[:-1] or None)
+    for each in parser.sections()[:-1]:
+        found["links"] = [word.strip() for word in parser.get(each, "emptydirs").split(",")]
+    return found
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_jailkit_comes_back(jail: Manifest) -> None:
     # Sockets and modes that jk_init can't make are tested below: with them, nearly all of these would be refused.
@@ -163,7 +169,7 @@ def test_jailkit_comes_back(jail: Manifest) -> None:
         return
     lists = _section(data)
     assert lists.get("need_proc") == (["1"] if jail.mounts else None)
-    keys = ("paths", "paths_w_owner", "paths_w_setuid", "emptydirs", "devices")
+    keys = ("links", "paths", "paths_w_owner", "paths_w_setuid", "emptydirs", "devices")
     by_list = {path: key for key in keys for path in lists.get(key, ())}
     for one in jail.entries:
         holds = any(other.path.startswith(one.path + "/") for other in jail.entries)
@@ -173,7 +179,7 @@ def test_jailkit_comes_back(jail: Manifest) -> None:
             wanted = "paths_w_setuid" if one.mode & 0o6000 else "paths_w_owner" if one.uid else "paths"
             assert by_list.pop(one.path) == wanted
         else:
-            assert by_list.pop(one.path) in (("devices",) if one.device else ("paths", "emptydirs"))
+            assert by_list.pop(one.path) in (("devices",) if one.device else ("paths", "links"))
     assert not by_list
 
 
@@ -187,7 +193,7 @@ def test_a_link_to_a_directory_is_not_followed_into_it() -> None:
     lists = _section(made("jailkit", jail))
     assert lists == {
         "comment": ["httpd", "learned by tracejail"], "paths": ["/usr/lib/l.so", "/usr/lib/l.so.1"],
-        "emptydirs": ["/lib", "/srv"], "users": ["d", "root"], "groups": ["g"], "devices": ["/null"],
+        "links": ["/lib"], "emptydirs": ["/srv"], "users": ["d", "root"], "groups": ["g"], "devices": ["/null"],
     }
 
 
@@ -198,6 +204,7 @@ _BECAUSE = Because("/a", "connect", "/b")
     manifest(entry("/a,b")), manifest(entry("/a\nb")), manifest(entry("/a ")), manifest(entry("/a*b")),
     manifest(entry("/\udcff")), manifest(entry("/$(id)", mode=0o755)), manifest(entry("/lib;id")),
     manifest(link("/l", "/etc/shadow")), manifest(directory("/tmp", mode=0o1777)), manifest(directory("/d", uid=3)),
+    manifest(directory("/d", mode=0o711), entry("/d/f"), link("/l", "d")),
     manifest(directory("/d", mode=0o2755)), manifest(device("/d", 1, 256)), manifest(entry("/p", type=EntryType.FIFO)),
     manifest(entry("/x", xattrs=(("user.a", "00"),))), manifest(entry("/shadow", content=Content.ACCOUNTS)),
     manifest(entry("/e", content=Content.EMPTY)), manifest(sockets=(PathNote("/run/x", "bound", _BECAUSE),)),

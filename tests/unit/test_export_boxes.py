@@ -52,6 +52,7 @@ def _profile(data: bytes) -> list[tuple[str, str]]:
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_a_profile_of_any_names(jail: Manifest) -> None:
     data = boxed.made_or_refused("firejail", replace(jail, written=tuple(one for one in jail.written if one.path != "/")))
@@ -152,6 +153,7 @@ def _string(token: str) -> str:
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_nsjail_of_any_names(jail: Manifest) -> None:
     message = _message(made("nsjail", jail).decode("ascii"))
@@ -188,6 +190,7 @@ def _configuration(data: bytes) -> list[tuple[str, str]]:
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_minijail_of_any_names(jail: Manifest) -> None:
     jail = replace(jail, command=replace(jail.command, directory="/"))

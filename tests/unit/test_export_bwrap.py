@@ -60,6 +60,7 @@ def _read(data: bytes) -> _Root:
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_the_jail_is_there(jail: Manifest) -> None:
     data = boxed.made_or_refused("bwrap", jail)

@@ -51,6 +51,7 @@ def _check_commands(data: bytes, jail: Manifest) -> None:
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_a_unit_of_any_names(jail: Manifest) -> None:
     data = boxed.made_or_refused("systemd", jail, name="odd")
@@ -71,6 +72,7 @@ def test_a_unit_of_any_names(jail: Manifest) -> None:
 
 
 @EXAMPLES
+@boxed.with_each_name
 @given(boxed.boxes())
 def test_a_unit_of_the_hosts_files(jail: Manifest) -> None:
     data = boxed.made_or_refused("systemd-bind", jail, name="odd")
@@ -111,7 +113,7 @@ def test_names_over_links_lead_to_the_file() -> None:
     for path in ("/usr/lib", "/lib", "/l", "/usr/self/lib"):
         assert shown[f"{path}/libc.so.6"] == shown[f"{path}/l.so"] == "/usr/lib/libc.so.6"
     assert shown["/null"] == "/null" and "/gone" not in shown and "/round" not in shown
-    assert _values(made("systemd-bind", jail), "TemporaryFileSystem") == ["/:ro", '/empty:ro,mode=0711,uid=0,gid=0']
+    assert _values(made("systemd-bind", jail), "TemporaryFileSystem") == ["/:ro", '"/empty:ro,mode=0711,uid=0,gid=0"']
 
 
 def test_too_many_names_and_secrets_are_refused() -> None:

@@ -40,7 +40,12 @@ def jailkit(request: Request) -> Iterable[bytes]:
     for note in manifest.sockets:
         if note.path != _LOG:
             raise ExportError(f"{note.path!r}: jk_init has no way to bind a socket of another program", "take the format systemd")
-    lines = [f"[{name}]", f"comment = {name}, learned by tracejail"]
+    lines = []
+    if links := lists.pop("links"):
+        # Before all else: jk_init ends with an error where such a link is made after what it leads to has something in it.
+        lines += [f"[{name}-links]", f"comment = links to directories of {name}", f"emptydirs = {_joined(links)}", ""]
+    lines += [f"[{name}]", f"comment = {name}, learned by tracejail"]
+    lines += [f"includesections = {name}-links"] if links else []
     lines += [f"{key} = {_joined(paths)}" for key, paths in lists.items() if paths]
     lines += ["need_proc = 1"] if manifest.mounts else []
     lines += ["need_logsocket = 1"] if manifest.sockets else []
@@ -53,7 +58,7 @@ def _joined(words: Iterable[str]) -> str:
 
 def _lists(manifest: Manifest) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {
-        key: [] for key in ("paths", "paths_w_owner", "paths_w_setuid", "emptydirs", "users", "groups", "devices")
+        key: [] for key in ("links", "paths", "paths_w_owner", "paths_w_setuid", "emptydirs", "users", "groups", "devices")
     }
     known: dict[str, Entry] = {entry.path: entry for entry in manifest.entries}
     for entry in parents_first(manifest):
@@ -62,12 +67,9 @@ def _lists(manifest: Manifest) -> dict[str, list[str]]:
         if accounts or entry.content is Content.LD_CACHE:
             continue
         _refuse_name(entry.path)
-        found[_list_of(entry, known, manifest)].append(entry.path)
+        found[_list_of(entry, known)].append(entry.path)
     # A directory that holds something is made with it.
-    found["emptydirs"] = [
-        path for path in found["emptydirs"]
-        if known[path].type is EntryType.SYMLINK or not any(beneath(each, path) for each in known)
-    ]
+    found["emptydirs"] = [path for path in found["emptydirs"] if not any(beneath(each, path) for each in known)]
     for key, names in (("users", manifest.accounts.users), ("groups", manifest.accounts.groups)):
         for name in names:
             if not _ACCOUNT.fullmatch(name):
@@ -88,16 +90,16 @@ def _refuse_name(path: str) -> None:
         raise ExportError(f"{path!r}: {why}", _HINT)
 
 
-def _list_of(entry: Entry, known: dict[str, Entry], manifest: Manifest) -> str:
+def _list_of(entry: Entry, known: dict[str, Entry]) -> str:
     why, key = "", "paths"
     if entry.xattrs:
         why = "jk_init copies no extended attributes"
     elif entry.type is EntryType.DIRECTORY:
-        why, key = _why_no_directory(entry, manifest), "emptydirs"
+        why, key = _why_no_directory(entry, known), "emptydirs"
     elif entry.type is EntryType.SYMLINK:
         end = followed(entry.path, known)
         why = "" if end else "jk_init would copy what this link leads to, which is none of the jail's"
-        key = "emptydirs" if end and end.type is EntryType.DIRECTORY else key
+        key = "links" if end and end.type is EntryType.DIRECTORY else key
     elif entry.type in DEVICES:
         why = "jk_init knows no such device number" if entry.device and (entry.device[0] > 4095 or entry.device[1] > 255) else ""
         key = "devices"
@@ -117,14 +119,14 @@ def _list_of(entry: Entry, known: dict[str, Entry], manifest: Manifest) -> str:
     return key
 
 
-def _why_no_directory(entry: Entry, manifest: Manifest) -> str:
+def _why_no_directory(entry: Entry, known: dict[str, Entry]) -> str:
     if entry.uid or entry.gid:
         return "jk_init makes directories of root's only"
     if entry.mode & 0o6000:
         return "jk_init makes no directory with a set bit"
-    # The permissions are copied with the first file that needs the directory.
-    copied = any(
-        each.type is EntryType.FILE and each.content is Content.HOST and beneath(each.path, entry.path)
-        for each in manifest.entries
-    )
-    return "" if copied or entry.mode == 0o755 else f"jk_init makes an empty directory with the mode 0755, not {entry.mode:04o}"
+    # The permissions are copied with the first file that needs the directory, unless a link made it before.
+    inside = [each for each in known.values() if beneath(each.path, entry.path)]
+    copied = any(each.type is EntryType.FILE and each.content is Content.HOST for each in inside)
+    ends = [followed(each.path, known) for each in known.values() if each.type is EntryType.SYMLINK]
+    before = any(end and end.type is EntryType.DIRECTORY and (end is entry or beneath(end.path, entry.path)) for end in ends)
+    return "" if copied and not before or entry.mode == 0o755 else f"jk_init makes it with the mode 0755, not {entry.mode:04o}"

@@ -11,6 +11,7 @@ from tracejail.errors import ExportError
 from .box import no_text
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_@+=,./-]+")   # a colon ends one path, and another begins
 _UNIT_NAME = re.compile(r"[A-Za-z0-9_.@:-]{1,200}")
 _MAIN = "$MAINPID"
 
@@ -31,7 +32,7 @@ def quoted(text: str, path: str) -> str:
     """A word in quotes where a backslash only takes the meaning from the next character, as in lists of paths. `path` is
     named where it can't be said."""
     _refuse_unless_line(text, path)
-    if _PLAIN.fullmatch(text):
+    if _PLAIN_PATH.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
 
