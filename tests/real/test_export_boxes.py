@@ -73,6 +73,40 @@ def _odd(site: Site, names: list[str]) -> Learned:
     return Learned(site, words)
 
 
+# Of a unit: what its manager makes before, tells when it is ready, sends it.
+_TELLING = """
+import os, signal, socket, sys
+def told(number, frame):
+    print(signal.Signals(number).name, file=open("/run/tracejail-told/told", "a"))
+    if number == signal.SIGINT:
+        sys.exit(0)
+for each in (signal.SIGHUP, signal.SIGINT):
+    signal.signal(each, told)
+print(os.getuid(), os.listdir("/run/tracejail-told"), file=open("/run/tracejail-told/told", "w"))
+told_to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+told_to.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", chr(0)))
+while True:
+    signal.pause()
+"""
+_UNIT = """[Service]
+Type=notify
+User=nobody
+RuntimeDirectory=tracejail-told
+RuntimeDirectoryMode=0750
+ExecStartPre=/bin/mkdir -p "/run/tracejail-told/made before"
+ExecStart=/usr/bin/python3 {D}/telling.py
+ExecReload=/bin/kill -HUP $MAINPID
+KillSignal=SIGINT
+"""
+
+
+def _told(site: Site) -> Learned:
+    site.write("telling.py", _TELLING)
+    unit = site.write("tracejail-told.service", site.fill(_UNIT))
+    learn(site, "--unit", str(unit))
+    return Learned(site, [])
+
+
 @pytest.fixture(scope="module")
 def learned() -> Iterator[dict[str, Learned]]:
     """Jails of python3, of daemons, and of all odd names and of those that a line can hold."""
@@ -83,6 +117,7 @@ def learned() -> Iterator[dict[str, Learned]]:
         site = _site(top / "python3")
         learn(site, *_SAYS)
         found["python3"] = Learned(site, list(_SAYS))
+        found["told"] = _told(_site(top / "told"))
         for row in _DAEMONS.values():
             found[row.name] = _daemon(_site(top / row.name), row)
         found["odd"] = _odd(_site(top / "odd"), list(NAMES))
@@ -153,6 +188,23 @@ def test_systemd_serves(learned: dict[str, Learned], manager: Machine, name: str
     finally:
         manager.run(f"systemctl stop {unit}")
     assert manager.run(f"systemctl show -P Result {unit}").stdout == "success\n", manager.told(unit)
+
+
+@pytest.mark.parametrize("form", _FORMS)
+def test_systemd_does_what_was_learned_of_a_unit(manager: Machine, form: str) -> None:
+    unit, file = f"told-{form}", "/run/tracejail-told/told"
+    done = manager.run(f"systemctl start {unit}")   # which waits for READY=1
+    assert done.returncode == 0, done.stderr + manager.told(unit)
+    try:
+        said = manager.run(f"stat -c '%a %U' {os.path.dirname(file)}; cat {file}").stdout
+        assert said == "750 nobody\n65534 ['made before']\n"
+        done = manager.run(f"systemctl kill --kill-whom=main -s SIGHUP {unit}")
+        assert done.returncode == 0, done.stderr + manager.told(unit)
+        until(lambda: "SIGHUP" in manager.run(f"cat {file}").stdout, "it is told", 10)
+    finally:
+        manager.run(f"systemctl stop {unit}")
+    assert manager.run(f"systemctl show -P Result {unit}").stdout == "success\n", manager.told(unit)
+    assert manager.run(f"cat {file}").returncode   # gone with the service
 
 
 @pytest.mark.parametrize("unit", ["odd-systemd", "lines-systemd", "lines-systemd-bind"])

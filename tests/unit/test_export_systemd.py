@@ -127,7 +127,7 @@ def test_too_many_names_and_secrets_are_refused() -> None:
 def _service() -> Manifest:
     command = Command(
         ("/usr/sbin/d", "-f"), user="www-data", uid=33, gid=33, groups=(33, 44), ready="notify", reload="HUP", stop="INT",
-        expect=3, environment=("LANG", "D_HOME"), directory="/var/lib/d",
+        expect=3, environment=("LANG", "D_HOME", "HOME", "PATH"), directory="/var/lib/d",
         service=Service(
             before=(Step(("/bin/mk", "a b")),), after=(Step(("/bin/tell", "$MAINPID"), True, True),), umask=0o27,
             directories=(MadeDirectory(JailPath("/run/d"), 0o750, 33, 33), MadeDirectory(JailPath("/run/e"), 0o755, 33, 33)),
@@ -159,7 +159,6 @@ def test_what_a_service_manager_does() -> None:
     assert (told["RuntimeDirectory"], told["RuntimeDirectoryMode"], told["StateDirectory"]) == ("d", "0750", "d")
     assert _paths(data, "ReadWritePaths") == ["+/srv", "+/var/lib/full", "+/var/log/d"]
     assert "CapabilityBoundingSet" not in told and b"systemctl kill --kill-whom=main -s SIGHUP d.service" in data
-    assert _values(made("systemd-bind", _service(), name="d"), "ExecReload") == ["+/bin/kill -s HUP $MAINPID"]
     socket = made("systemd-socket", _service(), name="d")
     assert _values(socket, "ListenStream") == ["80", "/run/d sock"] and _values(socket, "ListenDatagram") == ["[::1]:53"]
 

@@ -32,6 +32,12 @@ from .unit_words import command_line, quoted, to_the_end, unit_name
 _MADE = {"/run": "RuntimeDirectory", "/var/lib": "StateDirectory", "/var/cache": "CacheDirectory", "/var/log": "LogsDirectory"}
 _MADE_NAME = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*(?:/[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)*")
 _TEMPORARY = ("/tmp", "/var/tmp")
+# Variables that the manager gives by itself.
+_GIVEN = (
+    "PATH", "INVOCATION_ID", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY",
+    "CONFIGURATION_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM", "MAINPID",
+)
+_GIVEN_TO_USERS = ("HOME", "LOGNAME", "SHELL", "USER")
 # A mount of the host's own, by the type of one in the jail.
 _MOUNTED = {"proc": "BindPaths", "sysfs": "BindReadOnlyPaths", "devpts": "BindPaths"}
 _SIGNAL = re.compile(r"[A-Z][A-Z0-9]*(?:[+-][0-9]+)?|[0-9]+")
@@ -103,7 +109,7 @@ def systemd(request: Request) -> Iterable[bytes]:
         *(f"ReadWritePaths={quoted('+' + path, path)}" for path in places),
         *(["PrivateTmp=yes"] if temporary else []),
     ]
-    return unit(request, lines, pid_file, in_jail=True)
+    return unit(request, lines, pid_file)
 
 
 def mounts(manifest: Manifest) -> list[str]:
@@ -119,9 +125,8 @@ def sockets(manifest: Manifest) -> list[str]:
     ]
 
 
-def unit(request: Request, surroundings: Sequence[str], pid_file: str, in_jail: bool) -> list[bytes]:
-    """The unit's text: how it is started and stopped, and around it what the format is about. `in_jail`: programs of the
-    host can't be run beside it."""
+def unit(request: Request, surroundings: Sequence[str], pid_file: str) -> list[bytes]:
+    """The unit's text: how it is started and stopped, and around it what the format is about."""
     manifest, command = request.manifest, request.manifest.command
     service, name = command.service, unit_name(request.name, command.argv)
     lines = [
@@ -137,7 +142,7 @@ def unit(request: Request, surroundings: Sequence[str], pid_file: str, in_jail: 
         *_steps("ExecStartPre", service.before),
         f"ExecStart={command_line([program(manifest), *command.argv[1:]])}",
         *_steps("ExecStartPost", service.after),
-        *_reload(manifest, name, in_jail),
+        *_reload(manifest, name),
         *_steps("ExecStop", service.stop),
         *([f"KillSignal={_signal(command.stop)}"] if command.stop != "TERM" else []),
         *([f"SuccessExitStatus={command.expect}"] if command.expect else []),
@@ -176,15 +181,13 @@ def _signal(word: str) -> str:
     return word if word[0].isdigit() or word.startswith("SIG") else f"SIG{word}"
 
 
-def _reload(manifest: Manifest, name: str, in_jail: bool) -> list[str]:
+def _reload(manifest: Manifest, name: str) -> list[str]:
     command = manifest.command
     found = _steps("ExecReload", command.service.reload)
     if not command.reload or command.reload.startswith("command:"):
         return found
-    signal = _signal(command.reload)
-    if in_jail:
-        return [*found, f"# To reload it: systemctl kill --kill-whom=main -s {signal} {name}.service (the jail has no kill)"]
-    return [*found, f"ExecReload=+/bin/kill -s {signal.removeprefix('SIG')} $MAINPID"]
+    # A program of the host's is out of reach, with "+" too.
+    return [*found, f"# To reload it: systemctl kill --kill-whom=main -s {_signal(command.reload)} {name}.service"]
 
 
 def _who(manifest: Manifest) -> list[str]:
@@ -203,11 +206,13 @@ def _who(manifest: Manifest) -> list[str]:
 
 
 def _environment(manifest: Manifest) -> list[str]:
-    names = variables(manifest)
+    own = {*_GIVEN, *(_GIVEN_TO_USERS if _who(manifest) else ())}
+    # One that is passed would take the place of the manager's own.
+    names = [name for name in variables(manifest) if name not in own]
     if not names:
         return []
     return [
-        "# The manifest holds no values. Those that the manager does not give itself: Environment=NAME=VALUE",
+        "# The manifest holds no values: what the manager does not have itself is for Environment=NAME=VALUE",
         f"PassEnvironment={' '.join(names)}",
     ]
 

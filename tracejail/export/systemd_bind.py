@@ -59,7 +59,7 @@ def systemd_bind(request: Request) -> Iterable[bytes]:
         *made.lines(),
         *(["PrivateTmp=yes"] if temporary else []),
     ]
-    return unit(request, [*top, *lines], manifest.command.service.pid_file, in_jail=False)
+    return unit(request, [*top, *lines], manifest.command.service.pid_file)
 
 
 def _is_in(path: str, directories: Sequence[str]) -> bool:
