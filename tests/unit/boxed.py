@@ -66,7 +66,8 @@ def _with(name: str) -> Manifest:
     path = f"/d/{name}"
     place = Written(JailPath(f"/{name}"), EntryType.DIRECTORY, 0o755, 0, 0, Use.STATE)
     command = Command(("/usr/sbin/httpd", name), uid=33, gid=33, service=Service(before=(Step(("/usr/sbin/httpd", name)),)))
-    entries = (directory("/d"), hostile.file(path), directory(f"/{name}"), link(f"/d/l{name[:200]}", name), link("/d/.l.", path))
+    links = (link(f"/d/l{name[:200]}", name), link("/d/.l.", path))
+    entries = (directory("/d"), hostile.file(path), directory(f"/{name}"), *links)
     return manifest(*entries, command=command, written=(place,), sockets=(PathNote(f"/run/{name}", "bound", _BECAUSE),))
 
 

@@ -89,7 +89,7 @@ def followed(path: str, known: Mapping[str, Entry]) -> Entry | None:
 
 
 def refuse_whole_secrets(manifest: Manifest) -> None:
-    """Where the host's own files are shown: raises ExportError for one that the jail has a part of only, and no one may read."""
+    """Where the host's own files are shown: raises ExportError for a secret that the jail has a part of only."""
     for entry in manifest.entries:
         if entry.content is Content.ACCOUNTS and not entry.mode & 0o004:
             raise ExportError(

@@ -12,7 +12,17 @@ from collections.abc import Iterable, Iterator
 from tracejail.errors import ExportError
 from tracejail.model import Entry, EntryType, Manifest
 
-from .box import CAPABILITIES, DEVICES, beneath, bound_sockets, directory_of_jail, kept_read_only, root_is_written, tops, writable
+from .box import (
+    CAPABILITIES,
+    DEVICES,
+    beneath,
+    bound_sockets,
+    directory_of_jail,
+    kept_read_only,
+    root_is_written,
+    tops,
+    writable,
+)
 from .request import Request, parents_first
 
 _MOST = 9000       # arguments, as bwrap counts
@@ -22,7 +32,7 @@ def bwrap(request: Request) -> Iterable[bytes]:
     """The options, each ended by NUL."""
     words = [*_root(request), *_process(request.manifest)]
     if len(words) > _MOST:
-        raise ExportError(f"bwrap takes {_MOST} arguments, and these are {len(words)}", "take the format systemd, nsjail or oci")
+        raise ExportError(f"bwrap takes {_MOST} arguments, not {len(words)}", "take the format systemd, nsjail or oci")
     return (os.fsencode(word) + b"\0" for word in words)
 
 

@@ -23,6 +23,7 @@ _KEPT = {
     "/etc": "writable-etc", "/var": "writable-var", "/var/log": "writable-var-log", "/var/tmp": "keep-var-tmp",
     "/dev/shm": "keep-dev-shm", "/run/user": "writable-run-user",
 }
+_FIRST_USER, _NOBODY = 1000, 65534     # UID_MIN of login.defs(5) as it comes; firejail asks the host's
 _MOUNTED = {"sysfs": ("/sys",), "devpts": ("/dev/pts", "/dev/ptmx"), "proc": ()}
 
 
@@ -30,10 +31,15 @@ def firejail(request: Request) -> Iterable[bytes]:
     """The profile."""
     manifest, command = request.manifest, request.manifest.command
     refuse_whole_secrets(manifest)
+    if command.uid and (command.uid < _FIRST_USER or command.uid == _NOBODY):
+        raise ExportError(
+            f"{command.user or str(command.uid)!r}: firejail starts what is a system user's outside of its sandbox, or not",
+            "take the format systemd or bwrap",
+        )
     if manifest.host.root != "/":
         raise ExportError(f"{manifest.host.root!r}: firejail shows files of the host's root only", "take the format bwrap")
     if root_is_written(manifest):
-        raise ExportError("'/': firejail shows the host's root, which this program writes to", "take the format systemd or bwrap")
+        raise ExportError("'/': firejail shows the host's root, which it writes to", "take the format systemd or bwrap")
     places = [place.path for place in writable(manifest)]
     shown, empty = _shown(manifest, places)
     shown += [_path(path) for path in bound_sockets(manifest)]
@@ -71,7 +77,7 @@ def _shown(manifest: Manifest, places: Sequence[str]) -> tuple[list[str], list[s
             shown += [path] if path.count("/") > 1 else []
         elif not any(beneath(each.path, entry.path) for each in manifest.entries) and path.count("/") > 1:
             if manifest.command.uid:
-                raise ExportError(f"{path!r}: firejail can hide what is in this directory for root only", "take the format bwrap")
+                raise ExportError(f"{path!r}: firejail hides what is in it for root only", "take the format bwrap")
             shown.append(path)
             empty.append(path)
     return shown, empty

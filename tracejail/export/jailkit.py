@@ -39,7 +39,7 @@ def jailkit(request: Request) -> Iterable[bytes]:
             raise ExportError(f"{mount.path}: jk_init mounts no {mount.type}", _HINT)
     for note in manifest.sockets:
         if note.path != _LOG:
-            raise ExportError(f"{note.path!r}: jk_init has no way to bind a socket of another program", "take the format systemd")
+            raise ExportError(f"{note.path!r}: jk_init binds no socket of another program", "take the format systemd")
     lines = []
     if links := lists.pop("links"):
         # Before all else: jk_init ends with an error where such a link is made after what it leads to has something in it.
@@ -101,8 +101,8 @@ def _list_of(entry: Entry, known: dict[str, Entry]) -> str:
         why = "" if end else "jk_init would copy what this link leads to, which is none of the jail's"
         key = "links" if end and end.type is EntryType.DIRECTORY else key
     elif entry.type in DEVICES:
-        why = "jk_init knows no such device number" if entry.device and (entry.device[0] > 4095 or entry.device[1] > 255) else ""
-        key = "devices"
+        major, minor = entry.device or (0, 0)
+        why, key = "jk_init knows no such device number" if major > 4095 or minor > 255 else "", "devices"
     elif entry.type is not EntryType.FILE:
         why = f"jk_init makes no {entry.type.value}"
     elif entry.content in (Content.ACCOUNTS, Content.EMPTY):
