@@ -28,7 +28,11 @@ _SAYS = (
     "/usr/bin/python3", "-I", "-S", "-c",
     "import os, ssl; print('heard', ssl.create_default_context().protocol.name, os.getuid())",
 )
-_HEARD = {"python3": "heard PROTOCOL_TLS_CLIENT 0", "nobody": "heard PROTOCOL_TLS_CLIENT 65534"}
+_SEES = (
+    "/usr/bin/python3", "-I", "-S", "-c",
+    "import os, syslog; syslog.syslog('x'); print('sees', open('/proc/self/comm').read().strip(), os.path.exists('/sys/class'))",
+)
+_HEARD = {"python3": "heard PROTOCOL_TLS_CLIENT 0", "nobody": "heard PROTOCOL_TLS_CLIENT 65534", "mounts": "sees python3 True"}
 # systemd reads text lines, and firejail a few letters.
 _ODD = [name for name in NAMES if not set(name) & {"\n", "\r"} and name.isprintable() | ("\x1b" in name)]
 _DAEMONS = {row.name: row for row in ROWS if row.name in ("apache2", "nginx", "redis")}
@@ -118,10 +122,11 @@ def learned() -> Iterator[dict[str, Learned]]:
     top.chmod(0o755)
     try:
         found = {}
-        for name, options in (("python3", []), ("nobody", ["-u", "nobody"])):
+        mounts = ["--mount", "proc", "--mount", "sys"]
+        for name, options, words in (("python3", [], _SAYS), ("nobody", ["-u", "nobody"], _SAYS), ("mounts", mounts, _SEES)):
             site = _site(top / name)
-            learn(site, *options, *_SAYS)
-            found[name] = Learned(site, list(_SAYS))
+            learn(site, *options, *words)
+            found[name] = Learned(site, list(words))
         found["told"] = _told(_site(top / "told"))
         for row in _DAEMONS.values():
             found[row.name] = _daemon(_site(top / row.name), row)

@@ -24,7 +24,7 @@ _KEPT = {
     "/dev/shm": "keep-dev-shm", "/run/user": "writable-run-user",
 }
 _FIRST_USER, _NOBODY = 1000, 65534     # UID_MIN of login.defs(5) as it comes; firejail asks the host's
-_MOUNTED = {"sysfs": ("/sys",), "devpts": ("/dev/pts", "/dev/ptmx"), "proc": ()}
+_SEEN = ("/dev/pts", "/dev/ptmx")       # of devpts; /proc is there always, and /sys where it is not hidden
 
 
 def firejail(request: Request) -> Iterable[bytes]:
@@ -43,8 +43,10 @@ def firejail(request: Request) -> Iterable[bytes]:
     places = [place.path for place in writable(manifest)]
     shown, empty = _shown(manifest, places)
     shown += [_path(path) for path in bound_sockets(manifest)]
-    shown += [path for mount in manifest.mounts for path in _MOUNTED[mount.type]]
-    hidden = [top for top in _TOPS if not any(path == top or beneath(path, top) for path in shown)]
+    mounted = {mount.type for mount in manifest.mounts}
+    shown += _SEEN if "devpts" in mounted else ()
+    kept = [*shown, *(["/sys"] if "sysfs" in mounted else [])]
+    hidden = [top for top in _TOPS if not any(path == top or beneath(path, top) for path in kept)]
     capabilities = ",".join(name.removeprefix("CAP_").lower() for name in CAPABILITIES)
     lines = [
         "# Made by tracejail. The host's own files, whole; directories in / that have no line here are seen too.",
