@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from .apparmor import apparmor
+from .bwrap import bwrap
 from .cpio import cpio
 from .cyclonedx import cyclonedx
 from .dot import dot
+from .firejail import firejail
 from .folded import folded
 from .html import html
 from .image import dockerfile, oci
 from .initramfs import dracut, gen_init_cpio, initramfs
+from .jailkit import jailkit
 from .landlock import landlock
 from .lists import list_lines, list_nul, rsync
+from .minijail import minijail
 from .mtree import mtree
 from .ncdu import ncdu
+from .nsjail import nsjail
 from .request import Format
 from .seccomp import seccomp
 from .spdx import spdx
 from .squashfs import squashfs
+from .systemd import systemd, systemd_socket
+from .systemd_bind import systemd_bind
+from .sysusers import sysusers
 from .tar import tar
+from .tmpfiles import tmpfiles
 
 FORMATS: dict[str, Format] = {
     "list": Format("one path a line, parents first; no names with a newline", "xargs -d '\\n' dpkg -S <FILE", list_lines),
@@ -42,4 +51,23 @@ FORMATS: dict[str, Format] = {
     "ncdu": Format("a tree by size, to walk through", "ncdu -f FILE", ncdu),
     "folded": Format("folded stacks of sizes; --packages: by package", "flamegraph.pl --countname bytes FILE >SVG", folded),
     "html": Format("a page to look at: what is in the jail, and why", "xdg-open FILE", html),
+    "systemd": Format("a service unit, the jail its root", "install -m 644 FILE /etc/systemd/system/NAME.service", systemd),
+    "systemd-socket": Format(
+        "the socket unit beside it, where the service is given its sockets",
+        "install -m 644 FILE /etc/systemd/system/NAME.socket", systemd_socket,
+    ),
+    "systemd-bind": Format(
+        "a service unit without a jail directory: the host's files bound into an empty root",
+        "install -m 644 FILE /etc/systemd/system/NAME.service", systemd_bind,
+    ),
+    "bwrap": Format("arguments of a sandbox, ended by NUL", "bwrap --args 3 3<FILE -- PROGRAM [ARGUMENT...]", bwrap),
+    "tmpfiles": Format(
+        "directories, links, devices and the files that are written to, empty",
+        "systemd-tmpfiles --root=JAIL --create FILE", tmpfiles,
+    ),
+    "sysusers": Format("the jail's accounts, with their numbers", "systemd-sysusers FILE", sysusers),
+    "jailkit": Format("a section of jk_init.ini", "jk_init -c FILE -j JAIL NAME", jailkit),
+    "firejail": Format("a profile that shows the jail's files only", "firejail --profile=FILE PROGRAM [ARGUMENT...]", firejail),
+    "nsjail": Format("a configuration, the command in it", "nsjail -C FILE", nsjail),
+    "minijail": Format("a configuration of minijail0", "minijail0 --config FILE -- PROGRAM [ARGUMENT...]", minijail),
 }
