@@ -35,6 +35,7 @@ from tracejail.model import (
 )
 from tracejail.replaceable import check_manifest_place
 from tracejail.resolve.host import HostNode, HostRoot, glob, inspect, names, open_host_root, open_source, read_start, xattrs
+from tracejail.resolve.policy import judge
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
 from tracejail.trial.supply import MADE, Supply
@@ -42,6 +43,7 @@ from tracejail.trial.target import MOUNT_TYPES, find_identity, find_program, inc
 from tracejail.trial.walk import Place, join
 
 _NAMED = 5           # paths that a note names
+_START = 1 << 16     # bytes of a file that the policy looks at
 _LARGEST = 64 << 20  # bytes of a file of accounts
 
 
@@ -114,12 +116,16 @@ def adopt(directory: str, options: TrialOptions) -> Made:
                 _say(notes, [path], "something is mounted there, and was not looked into")
             elif node.type is EntryType.DIRECTORY:
                 pending.append(path)
+    _deny(root, ledger, options.allows)
+    _leave_out(ledger, set(ledger.denied))
     others = _not_the_hosts(root, host, ledger, kept)
-    _say(notes, others, "not as the host has it, so that no jail with it can be built from the host")
+    _say(notes, others, "not as the host has it, and so not in the manifest: no jail with it can be built from the host")
+    _leave_out(ledger, set(others))
     manifest = Manifest(
         command=_command(host, program, options), host=host_identity(host), jail=os.path.abspath(directory), clean=False,
         accounts=kept, entries=tuple(sorted(ledger.entries.values(), key=lambda entry: entry.path)),
         mounts=tuple(Mount(MOUNT_TYPES[kind][0], JailPath(MOUNT_TYPES[kind][1])) for kind in sorted(mounts)),
+        denied=tuple(ledger.denied[path] for path in sorted(ledger.denied)),
         warnings=(from_list(os.path.abspath(directory)),),
     )
     manifest = with_packages(host, manifest, packages_of(host, [entry.path for entry in manifest.entries])())
@@ -214,6 +220,27 @@ def _entry(root: HostRoot, node: HostNode, first: dict[tuple[int, int], str]) ->
         mtime_ns=node.mtime_ns if is_file and content is Content.HOST else 0, target=node.target, device=node.device,
         xattrs=xattrs(root, node.path) if is_file else (), hard_link="" if linked == node.path else linked,
     )
+
+
+def _deny(root: HostRoot, ledger: Ledger, allows: tuple[str, ...]) -> None:
+    """What no jail gets without --allow is none of the manifest's either, nor are set-ID bits."""
+    for path, entry in ledger.entries.items():
+        node = inspect(root, entry.path)
+        if node is None or node.type is EntryType.DIRECTORY or node.virtual:
+            continue
+        verdict = judge(entry.path, node, read_start(root, entry.path, _START) if node.type is EntryType.FILE else b"", allows)
+        if not verdict.allowed:
+            ledger.denied[path] = PathNote(path, verdict.reason, Because("", "", path))
+        elif node.type is EntryType.FILE:
+            ledger.entries[path] = replace(entry, mode=verdict.mode)
+
+
+def _leave_out(ledger: Ledger, paths: set[str]) -> None:
+    for path in paths:
+        ledger.entries.pop(path, None)
+    for path, entry in ledger.entries.items():
+        if entry.hard_link in paths:
+            ledger.entries[path] = replace(entry, hard_link="")
 
 
 def _digest(root: HostRoot, path: JailPath) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from tracejail.contents import contents_of, put_bells, times_of, with_hard_links
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError
 from tracejail.jail.build import populate
+from tracejail.jail.keep import OtherContentError, keep
 from tracejail.jail.staging import Staging, install, staging
 from tracejail.kernel.processes import closed_elsewhere
 from tracejail.kernel.ptrace import syscall_names
@@ -31,6 +32,8 @@ from tracejail.trial.stand_ins import stand_ins
 from tracejail.trial.supply import Supply
 from tracejail.trial.target import new_supply, place, rules_of, scratch_tree
 from tracejail.trial.walk import Place, parent_of
+
+_NAMED = 4   # paths that a note names
 
 
 def learn(options: TrialOptions, show: Show) -> LearnResult:
@@ -53,6 +56,8 @@ def _learn(options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
         packages = packages_of(work.host, learned.ledger.entries)
         manifest, proof, reason, hint = prove(Attempts(work, stage, jail, former), learned)
         manifest = _with_calls(work, with_packages(work.host, manifest, packages()), former)
+        if former is not None and manifest.clean:
+            _keep(work, stage, jail, former, manifest)
         kept = _install(stage, jail, manifest, manifest_path, options)
     if kept:
         work.notes[kept] = None
@@ -190,6 +195,36 @@ def _learned(
 
 
 # --- the end ----------------------------------------------------------------------------------------
+
+
+def _keep(work: Learner, stage: Staging, jail: str, former: Manifest, manifest: Manifest) -> None:
+    """What is in the jail beside what its manifest says stays there: logs, a database, a site. Raises InputOutputError."""
+    written = [place.path for place in (*former.written, *manifest.written)]
+
+    def is_written(path: str) -> bool:
+        return any(path == place or path.startswith(place.rstrip("/") + "/") for place in written)
+
+    with contextlib.ExitStack() as stack:
+        descriptors = []
+        for where, directory in ((jail, None), ("root", stage.fd)):
+            try:
+                descriptors.append(os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory))
+            except FileNotFoundError:
+                return
+            stack.callback(os.close, descriptors[-1])
+        try:
+            kept = keep(descriptors[0], descriptors[1], {entry.path: entry.sha256 for entry in former.entries}, is_written)
+        except OtherContentError as other:
+            raise InputOutputError(
+                f"{jail}{other.path}: is neither what the jail was built of nor what would be there now; all is left as it was",
+                "-j NAME learns a jail beside it; --replace makes this one anew, and that file with it",
+            ) from None
+        except OSError as error:
+            cause = f"{jail}: {error.strerror}: what is in it beside its manifest can't be kept; all is left as it was"
+            raise InputOutputError(cause, "-j NAME learns a jail beside it") from None
+    if kept:
+        more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
+        work.notes[f"in the jail beside what its manifest says, and kept: {', '.join(kept[:_NAMED])}{more}"] = None
 
 
 def _install(stage: Staging, jail: str, manifest: Manifest, manifest_path: str, options: TrialOptions) -> str:

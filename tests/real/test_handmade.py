@@ -68,17 +68,47 @@ def test_a_jail_that_is_there_is_adopted(site: Site) -> None:
     checked("cp", "-a", site.jail, hand)
     assert _done("adopt", str(hand), *_PYTHON).count("note:") == 0
     assert _done("diff", f"{site.jail}.json", f"{hand}.json") == ""
-    # As it is in the field: an account by hand, a file that the host does not have, a file of another version.
+    # As it is in the field: an account by hand, a file that the host does not have, a secret, a file that one may become.
     with (hand / "etc" / "passwd").open("a") as stream:
         stream.write("www:x:77:77::/:/bin/false\n")
     (hand / "srv").mkdir()
     (hand / "srv" / "own").write_text("own\n")
+    (hand / "etc" / "shadow").write_text("root:*:1::::::\n")
+    checked("cp", "-a", "/etc/gshadow", hand / "etc" / "gshadow")
+    checked("cp", "-a", "/usr/bin/passwd", hand / "usr" / "bin" / "passwd")
     said = _done("adopt", "--replace", str(hand), *_PYTHON)
-    assert "/etc/passwd, /srv/own: not as the host has it" in said
+    assert "/etc/passwd, /srv/own: not as the host has it" in said and "/etc/shadow: the policy keeps out" in said
     _done("verify", f"{hand}.json")
-    refused = tracejail("build", f"{hand}.json", "-j", str(site.top / "new"))
-    assert refused.returncode == 5 and len(refused.stderr.splitlines()) == 2
-    assert not (site.top / "new").exists()
+    new = site.top / "new"
+    _done("build", f"{hand}.json", "-j", str(new))
+    assert not {new / "srv" / "own", new / "etc" / "shadow", new / "etc" / "gshadow"} & set(new.rglob("*"))
+    assert (new / "usr" / "bin" / "passwd").stat().st_mode & 0o6000 == 0
+    held = json.loads(Path(f"{hand}.json").read_text())
+    assert {note["path"] for note in held["denied"]} == {"/etc/shadow", "/etc/gshadow"}
+
+
+def test_what_is_in_a_jail_stays_there(site: Site) -> None:
+    """learn --append keeps what it did not build: logs, a site, a data base; what was changed by hand it does not touch."""
+    site.write("config", "one\n")
+    program = ["/bin/sh", "-c", f"cat {site.files}/config; echo line >>{site.files}/log"]
+    jail, manifest = site.jail, f"{site.jail}.json"
+    learn(site, "--include", f"{site.files}/config", *program)
+    files = Path(f"{jail}{site.files}")
+    (files / "log").write_text("of the running jail\n")
+    (jail / "srv" / "deep").mkdir(parents=True)
+    (jail / "srv" / "deep" / "page").write_text("page\n")
+    os.chown(jail / "srv" / "deep" / "page", 33, 33)
+    done = tracejail("learn", "--append", "-j", str(jail), *program, "again")
+    assert done.returncode == 0 and "and kept: " in done.stderr + done.stdout, done.stdout + done.stderr
+    assert (files / "log").read_text() == "of the running jail\n"
+    assert (jail / "srv" / "deep" / "page").stat().st_uid == 33
+    # The host's has changed, and the jail's was changed by hand: whose it is to be is nobody's to guess.
+    site.write("config", "two\n")
+    (files / "config").write_text("by hand\n")
+    before = Path(manifest).read_text()
+    done = tracejail("learn", "--append", "-j", str(jail), *program, "again")
+    assert done.returncode in (2, 5) and len(done.stderr.splitlines()) == 2, done.stderr
+    assert (files / "config").read_text() == "by hand\n" and Path(manifest).read_text() == before
 
 
 def test_what_is_not_to_be_adopted(site: Site) -> None:

@@ -305,7 +305,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "doctor": Subcommand("--self", "what this machine allows: which engine watches a target, and why", SELF, _doctor),
     "import": Subcommand(
         "[[OPTION...] FORMAT FILE PROGRAM [ARGUMENT...]]", "a manifest of another tool's list; alone: which formats",
-        (*HANDMADE, *JAIL, *SECTION, *POLICY[:2]), _import,
+        (*HANDMADE, *JAIL, *SECTION, *POLICY[1:2]), _import,
     ),
     "adopt": Subcommand("[OPTION...] DIR PROGRAM [ARGUMENT...]", "a manifest of a jail that has none", HANDMADE, _adopt),
     "merge": Subcommand(

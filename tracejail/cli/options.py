@@ -107,6 +107,7 @@ HANDMADE = (
     Option("--replace", "replace", "", "make a manifest anew that is there already"),
     Option("-u --user", "user", "USER", "whom the program runs as: USER[:GROUP[,GROUP...]]"),
     Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
+    *POLICY[:1],
     *FROM,
 )
 

@@ -204,7 +204,7 @@ class _Loop:
                 ptrace.set_argument(thread_id, entry.architecture, 0, entry.words[0] & ~0x00800000)
             elif record is not None and (row.decode in EVENTS or record.syscall == "listen"):
                 self.hooks.event(record)
-                if row.decode is Decode.EVENT and self.hooks.pretend(record):
+                if row.decode in EVENTS and self.hooks.pretend(record):
                     ptrace.set_result(thread_id, 0, instead=True)
             elif record is not None and self.hooks.enter(record):
                 self._want_exit(thread_id, thread, row, record)
