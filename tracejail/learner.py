@@ -124,6 +124,8 @@ def learner(options: TrialOptions, show: Show, engine: Engine) -> Learner:
         _check_signal("--reload", options.reload)
     if options.reopen:
         _check_signal("--reopen", options.reopen)
+    if not options.timeout:
+        raise UsageError("--timeout 0: there would be no time for anything", "leave it out for 60 seconds")
     for address in options.service.sockets:
         sockets.check(address)
     if not options.argv:

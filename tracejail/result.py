@@ -23,6 +23,11 @@ def why_not(
     """Why a run did not end as expected, and what to do about it."""
     denied = ledger.denied
     reason = outcome.failure or f"it {ended_words(outcome)}"
+    if denied and "exercise" in outcome.failed_in:
+        # What it asked for may have nothing to do with what a client did not get.
+        path = sorted(denied)[0]
+        hint = f"see its output below. The policy denied {path} ({denied[path].reason}): if that is it, --allow {path}"
+        return reason, hint
     if denied:
         paths = sorted(denied)
         closed = [path for path in paths if denied[path].reason == CLOSED]

@@ -224,6 +224,23 @@ def test_nginx_as_its_user(site: Site, account: Account) -> None:
     _serves(site, row, [*PLAIN, "unshare", "--map-root-user", "--net", "sh", "-c", script], jail)
 
 
+def test_it_gives_up_its_groups_too(account: Account) -> None:
+    words = ("/usr/bin/setpriv", "--clear-groups", "--reuid", "33", "--regid", "33", "/bin/true")
+    made = account.learn(account.home / "jail", *words)
+    assert any("/usr/bin/setpriv gave up root only as it was told" in note for note in made["notes"])
+
+
+def test_a_daemon_that_goes_into_the_background_is_started_by_the_line(site: Site, account: Account) -> None:
+    words = ("/usr/bin/redis-server", "--port", "7399", "--daemonize", "yes", "--save", "")
+    done = account.tracejail("learn", "-j", str(account.home / "jail"), "--exercise", "redis-cli -p 7399 ping", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = done.stdout.partition("start it with:\n")[2].strip()
+    command = [*PLAIN, "unshare", "--map-root-user", "--net", "sh", "-c", f"ip link set lo up; exec {line}"]
+    with process(command, site.top / "log") as daemon:
+        ask = ["nsenter", f"--net=/proc/{daemon.pid}/ns/net", "redis-cli", "-p", "7399", "ping"]
+        until(lambda: call(ask).stdout == "PONG\n", "redis serves")
+
+
 def _serves(site: Site, row: test_daemons.Row, command: list[str], at: Path) -> None:
     log = site.top / "log"
     with process(command, log) as daemon:

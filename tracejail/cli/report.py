@@ -45,8 +45,7 @@ def start_command(manifest: Manifest) -> list[str]:
     if command.directory != "/":
         # chroot(1) starts in /: only a shell line of the host can say where else.
         lines.append(f"# it was learned with {escape(command.directory)} as its working directory")
-    lines.append(f"chroot {user}{jail} {words}")
-    return lines
+    return [*lines, *_beside(manifest), f"chroot {user}{jail} {words}"]
 
 
 def _start_without_root(manifest: Manifest) -> list[str]:
@@ -62,11 +61,30 @@ def _start_without_root(manifest: Manifest) -> list[str]:
     enter = f"chroot {jail} {words}"
     if command.uid:
         enter = f"unshare --map-user={command.uid} --map-group={command.gid} --root={jail} {words}"
-    script = "; ".join(["set -e", *steps, f"exec {enter}"])
-    lines = [f"unshare --map-root-user --mount --pid --fork --kill-child sh -c {shlex.quote(script)}"]
+    # Not exec: the first process of a pid namespace takes the others along, when a daemon goes into the background.
+    ends = [enter, "status=$?", "while kill -0 -1 2>/dev/null; do sleep 1; done", "exit $status"]
+    script = "; ".join(["set -e", *steps, "set +e", *ends])
+    line = f"unshare --map-root-user --mount --pid --fork --kill-child sh -c {shlex.quote(script)}"
     if command.directory != "/":
-        lines.insert(0, f"# it was learned with {escape(command.directory)} as its working directory")
-    return lines
+        return [f"# it was learned with {escape(command.directory)} as its working directory", *_beside(manifest), line]
+    return [*_beside(manifest), line]
+
+
+def _beside(manifest: Manifest) -> list[str]:
+    """What a service manager did for it, and no start line does."""
+    command, service = manifest.command, manifest.command.service
+    lines = []
+    if command.environment:
+        lines.append(f"# it was learned with these variables, whose values are not kept: {', '.join(command.environment)}")
+    if service.umask >= 0:
+        lines.append(f"# and with the umask {service.umask:04o}")
+    for what, steps in (("before it", service.before), ("after it", service.after)):
+        lines += [f"# {what}, in the jail: {shlex.join(step.argv)}" for step in steps]
+    if service.sockets:
+        lines.append(f"# it is given its listening sockets (sd_listen_fds(3)): {', '.join(service.sockets)}")
+    if service.unit:
+        lines.append("# tracejail export systemd makes a unit that does all of that")
+    return [escape(line) for line in lines]
 
 
 def _sizes(manifest: Manifest) -> list[str]:

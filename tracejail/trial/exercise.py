@@ -17,12 +17,13 @@ from .output import contents, is_full, output_file
 class Exercise:
     """One that runs. Its end is told by wait(2) to whoever waits for all children."""
 
-    def __init__(self, command: str, init: int, private_network: bool, phase: str) -> None:
+    def __init__(self, command: str, init: int, private_network: bool, phase: str, target: int) -> None:
         self.command = command
         self.status: int | None = None
         self.began = monotonic()
         self.output = output_file("exercise")
         environment = {**os.environ, "TRACEJAIL_ROOT": f"/proc/{init}/root", "TRACEJAIL_PHASE": phase}
+        environment |= {"TRACEJAIL_PID": str(target)} if target else {}
         with network_namespace(init) if private_network else contextlib.nullcontext():
             # Not by fork(2), which copies the page tables of all that this process holds.
             self.process = os.posix_spawn(

@@ -136,7 +136,8 @@ def _until_ready(run: Run) -> Generator[None, None, bool]:
                 raise Failed(f"it {end_words(outcome.status)} before it was ready{left}")
             if run.main_ended and not run.members.all:
                 if drive.driven:
-                    hint = "give it the option that keeps it in the foreground, or leave the exercise away"
+                    away = "leave the exercise away" if drive.exercises else "learn the program itself, without --unit"
+                    hint = f"give it the option that keeps it in the foreground, or {away}"
                     raise Failed(f"it {end_words(outcome.status)} before it was ready, and was not exercised", hint)
                 return False
             if drive.ready.startswith(COMMAND):

@@ -317,7 +317,8 @@ class Run:
 
     def _shell(self, command: str) -> Exercise:
         self.leash = self.leash or Leash()
-        shell = Exercise(command, self.members.init, self.stage.private_network, self.outcome.phase)
+        main = next(iter(self.members.main()), 0)
+        shell = Exercise(command, self.members.init, self.stage.private_network, self.outcome.phase, main)
         self.leash.hold(shell.process)
         return shell
 
