@@ -67,7 +67,7 @@ def _daemon(site: Site, row: Row) -> Learned:
     site.fresh(row.prepare)  # type: ignore[arg-type]
     words = site.fill_all(row.words)
     client = shlex.quote(site.fill(row.client))
-    learn(site, *site.fill_all(row.options), "--exercise", f"sh -c {client}", *words)
+    learn(site, "--syscalls", *site.fill_all(row.options), "--exercise", f"sh -c {client}", *words)
     return Learned(site, words)
 
 
@@ -111,7 +111,7 @@ KillSignal=SIGINT
 def _told(site: Site) -> Learned:
     site.write("telling.py", _TELLING)
     unit = site.write("tracejail-told.service", site.fill(_UNIT))
-    learn(site, "--unit", str(unit))
+    learn(site, "--syscalls", "--unit", str(unit))
     return Learned(site, [])
 
 
@@ -125,7 +125,7 @@ def learned() -> Iterator[dict[str, Learned]]:
         mounts = ["--mount", "proc", "--mount", "sys"]
         for name, options, words in (("python3", [], _SAYS), ("nobody", ["-u", "nobody"], _SAYS), ("mounts", mounts, _SEES)):
             site = _site(top / name)
-            learn(site, *options, *words)
+            learn(site, "--syscalls", *options, *words)
             found[name] = Learned(site, list(words))
         found["told"] = _told(_site(top / "told"))
         for row in _DAEMONS.values():

@@ -224,6 +224,17 @@ def test_nginx_as_its_user(site: Site, account: Account) -> None:
     _serves(site, row, [*PLAIN, "unshare", "--map-root-user", "--net", "sh", "-c", script], jail)
 
 
+def test_a_root_that_lacks_something(site: Site) -> None:
+    """As in a container: what it lacks has a name."""
+    for name in ("sys_ptrace", "sys_chroot", "setuid", "net_admin"):
+        words = ["setpriv", f"--bounding-set=-{name}", f"--inh-caps=-{name}", sys.executable, "-m", "tracejail", "learn"]
+        done = subprocess.run(
+            [*words, "-j", str(site.jail), "/bin/true"], cwd="/", env={**ENVIRONMENT, "PYTHONPATH": str(TOP)},
+            capture_output=True, text=True, check=False,
+        )
+        assert done.returncode == 6 and f"CAP_{name.upper()}" in done.stderr and len(done.stderr.splitlines()) == 2
+
+
 def test_it_gives_up_its_groups_too(account: Account) -> None:
     words = ("/usr/bin/setpriv", "--clear-groups", "--reuid", "33", "--regid", "33", "/bin/true")
     made = account.learn(account.home / "jail", *words)

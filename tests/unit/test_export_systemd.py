@@ -183,3 +183,11 @@ def test_what_is_refused(form: str, odd: Command, named: str) -> None:
 def test_the_jail_has_to_be_somewhere() -> None:
     with pytest.raises(ExportError, match="no jail"):
         systemd(replace(request(manifest(entry("/a"))), jail=""))
+
+
+def test_the_calls_that_were_seen() -> None:
+    data = made("systemd", manifest(syscalls=("accept4", "read")))
+    (names,) = _values(data, "SystemCallFilter")
+    assert {"accept4", "read", "execve"} <= set(names.split()) and _values(data, "SystemCallErrorNumber") == ["ENOSYS"]
+    unknown = made("systemd", manifest())
+    assert not _values(unknown, "SystemCallFilter") and b"learn --syscalls" in unknown

@@ -26,6 +26,7 @@ from .box import (
     writable,
 )
 from .request import Request
+from .seccomp import allowed
 from .unit_words import command_line, quoted, to_the_end, unit_name
 
 # Of systemd.exec(5): which directories the manager makes for a service, and gives it.
@@ -221,9 +222,18 @@ def _privileges(manifest: Manifest) -> list[str]:
     lines = [_NO_CAPABILITIES]
     if not manifest.command.uid:
         lines.append(f"# Learned by root, it had no others than {' '.join(CAPABILITIES)}")
+    lines += _calls(manifest)
     if path := gains_privilege(manifest):
         return [f"# {quoted(path, path)} gives privileges to who executes it.", "NoNewPrivileges=no", *lines]
     return ["NoNewPrivileges=yes", *lines]
+
+
+def _calls(manifest: Manifest) -> list[str]:
+    if not manifest.syscalls:
+        return ["# Which system calls it makes was not noted (learn --syscalls), and so none is kept from it."]
+    # ENOSYS: what a program falls back from, as on a kernel that lacks the call.
+    filtered = f"SystemCallFilter={' '.join(allowed(manifest))}"
+    return ["SystemCallArchitectures=native", "SystemCallErrorNumber=ENOSYS", filtered]
 
 
 def systemd_socket(request: Request) -> Iterable[bytes]:

@@ -19,12 +19,23 @@ _HINT = "or call it as root (sudo)"
 _GIVEN_IDS = (("newuidmap", "/etc/subuid"), ("newgidmap", "/etc/subgid"))
 
 
+# Of root; what a target has besides is its own affair.
+_NEEDED = ("sys_ptrace", "sys_chroot", "setuid", "setgid", "chown")
+
+
 def gain_powers(user: int, group: int, private_network: bool, say: Callable[[str], None]) -> None:
     """Whatever a trial takes, for a target of this user and group; nothing where it is there already.
 
     Raises KernelLacksError, which names the setting that forbids it.
     """
-    if capabilities.SYS_ADMIN in capabilities.effective():
+    own = capabilities.effective()
+    if capabilities.SYS_ADMIN in own:
+        needed = (*_NEEDED, *(("net_admin",) if private_network else ()))
+        lacking = [name for name in needed if capabilities.NAMES.index(name) not in own]
+        if lacking:
+            names = ", ".join(f"CAP_{name.upper()}" for name in lacking)
+            hint = "a container is given them (--cap-add); or call it as a plain user, where there are user namespaces"
+            raise KernelLacksError(f"a trial takes {names}, which this root does not have", hint)
         return
     outer_user, outer_group = os.geteuid(), os.getegid()
     given, lacks = _subordinate_ids(outer_user)  # before: in the namespace a module may not be readable
