@@ -246,3 +246,21 @@ def test_a_name_that_the_locale_cannot_say(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(words, capture_output=True, env=environment, check=False)
     assert done.returncode == 0 and done.stdout.startswith(b"/\\u65e5\\u672c: ")
+
+
+def test_export_says_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a")), str(path))
+    for words, status, what in (
+        (["export", "ocii", "m"], 2, "did you mean oci"), (["export", "seccomp", str(path)], 1, "learn it with --syscalls"),
+        (["export", "list", str(path), "-o", "/dev/full"], 5, "/dev/full: No space left"),
+        (["export", "list", str(path), "-o", str(tmp_path / "none" / "x")], 5, "none/x: No such file"),
+    ):
+        done = run(*words)
+        lines = done.stderr.decode().splitlines()
+        assert done.returncode == status and done.stdout == b"" and len(lines) == 2 and what in "".join(lines), lines
+    assert [each.name for each in tmp_path.iterdir()] == ["m.json"]
+    with path.open("rb") as stream:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        words = [sys.executable, "-m", "tracejail", "export", "list", "-"]
+        assert subprocess.run(words, stdin=stream, capture_output=True, env=environment, check=True).stdout == b"/a\n"

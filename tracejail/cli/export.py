@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 
-from tracejail.errors import UsageError
+from tracejail.errors import InputOutputError, UsageError
 from tracejail.model import Manifest
 
 from .escape import escape, escape_text
@@ -52,6 +52,13 @@ def write(pieces: Iterable[bytes], output: str) -> None:
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
         return
+    try:
+        _write_file(pieces, output)
+    except OSError as error:
+        raise InputOutputError(f"{output}: {error.strerror}", "name another file with -o; nothing was left there") from None
+
+
+def _write_file(pieces: Iterable[bytes], output: str) -> None:
     if os.path.exists(output) and not os.path.isfile(output):  # a pipe or a device takes it as it comes
         with open(output, "wb") as stream:
             stream.writelines(pieces)

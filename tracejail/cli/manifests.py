@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def read(path: str, fields: Fields) -> Manifest:
-    """The manifest in a file; of a merged one the part for --host, or for its first host. Raises ManifestError,
-    InputOutputError; UsageError for a host that is not in it."""
+    """The manifest in a file ("-" is standard input); of a merged one the part for --host, or for its first host. Raises
+    ManifestError, InputOutputError; UsageError for a host that is not in it."""
     from tracejail.manifest import read_manifest
 
+    path = "/dev/stdin" if path == "-" else path
     return _selected(read_manifest(path), path, fields)
 
 
