@@ -280,8 +280,8 @@ class Run:
         environment = self.launch.environment
         if self.drive.driven:
             environment = {**environment, "NOTIFY_SOCKET": self.listeners.manager}
-        private, tree = self.stage.private_network, self.answers.supply.tree
-        with open_sockets(self.drive.service.sockets, self.members.init, private, tree) as given:
+        private, supply = self.stage.private_network, self.answers.supply
+        with open_sockets(self.drive.service.sockets, self.members.init, private, supply) as given:
             launch = replace(self.launch, environment=environment, sockets=given)
             self.started = yield from self._start(launch)
             self.members.first = self.started.target

@@ -199,6 +199,14 @@ def _service_directory(supply: Supply, made: MadeDirectory) -> None:
     supply.put(entry)
 
 
+def _socket_directory(supply: Supply, path: str) -> None:
+    """Where a socket is bound: the host's directory, and where it has none, one as the service manager would make it."""
+    if supply.resolve("/", "/", path, follow=True).place is Place.FOUND:
+        _put(supply, path, Origin.SERVICE)
+    else:
+        _service_directory(supply, MadeDirectory(JailPath(path)))
+
+
 def place(supply: Supply, program: str, options: TrialOptions) -> None:
     """Put into a trial what is there before the target runs: devices, program, directory, includes, mount points.
 
@@ -210,6 +218,9 @@ def place(supply: Supply, program: str, options: TrialOptions) -> None:
         pass
     for made in options.service.directories:
         _service_directory(supply, made)
+    for address in options.service.sockets:
+        if address.startswith("unix:"):
+            _socket_directory(supply, address.removeprefix("unix:").rpartition("/")[0] or "/")
     if options.directory != "/":
         _put(supply, options.directory, Origin.ARGV)
     for mount in sorted(supply.rules.mounts):
