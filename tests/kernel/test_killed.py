@@ -204,7 +204,8 @@ def _group(process: int) -> int:
 def test_one_whose_leash_is_killed_has_failed(tmp_path: Path) -> None:
     """The learner sees it, ends what the exercise started, and says so."""
     mark = f"{os.getpid()}{random.randrange(10**6):06}"
-    words = [*COMMAND, "learn", "--json", "-j", str(tmp_path / "jail"), "--exercise", f"sleep {mark} & kill -9 $PPID; sleep {mark}"]
-    done = subprocess.run([*words, "/bin/sleep", "61"], capture_output=True, timeout=30, check=False)
+    exercise = f"sleep {mark} & kill -9 $PPID; sleep {mark}"
+    words = [*COMMAND, "learn", "--json", "-j", str(tmp_path / "jail"), "--exercise", exercise, "/bin/sleep", "61"]
+    done = subprocess.run(words, capture_output=True, timeout=30, check=False)
     assert json.loads(done.stdout)["clean"] is False, done.stdout
     assert wait_until(lambda: not processes(mark), 3)

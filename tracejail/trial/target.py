@@ -16,7 +16,7 @@ from tracejail.kernel.mounts import new_mount
 from tracejail.model import Content, Entry, EntryType, JailPath, MadeDirectory, Origin, TrialOptions
 from tracejail.resolve import accounts
 from tracejail.resolve.accounts import REDUCE
-from tracejail.resolve.host import HostRoot, inspect, names
+from tracejail.resolve.host import ClosedError, HostRoot, inspect, names
 from tracejail.resolve.policy import DEVICES
 from tracejail.trial.walk import Found, Place, join, walk
 
@@ -252,7 +252,12 @@ def include(supply: Supply, path: str) -> None:
         node = inspect(supply.host, JailPath(directory))
         if node is None or node.type is not EntryType.DIRECTORY or node.virtual:
             continue
-        for name in names(supply.host, JailPath(directory)):
+        try:
+            beneath = names(supply.host, JailPath(directory))
+        except ClosedError:
+            supply.warnings[f"{directory}: this user may not read its names on the host; nothing in it was included"] = None
+            continue
+        for name in beneath:
             child = join(directory, name)
             found = supply.resolve("/", "/", child, follow=False)
             if found.place is Place.FOUND and not (refusal := supply.refusal(found)):
