@@ -30,9 +30,16 @@ class Done:
 
 def tracejail(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120) -> Done:
     """Run the command; its output as text."""
+    return run_words([*COMMAND, *map(str, words)], cwd, env, timeout)
+
+
+def run_words(
+    words: list[str], cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120
+) -> Done:
+    """Run any command; its output as text."""
     done = subprocess.run(
-        [*COMMAND, *map(str, words)], cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, timeout=timeout,
-        stdin=subprocess.DEVNULL, check=False,
+        words, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL,
+        check=False,
     )
     return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 

@@ -27,7 +27,7 @@ from tracejail.model import (
     PathNote,
 )
 from tracejail.resolve.accounts import SHADOWS, accounts_for, named_in
-from tracejail.resolve.host import HostRoot, inspect, names, read_start
+from tracejail.resolve.host import HostRoot, inspect, open_names, read_start
 from tracejail.resolve.packages import Owner, owners
 from tracejail.trial.ledger import Ledger
 from tracejail.trial.outcome import Outcome
@@ -195,7 +195,7 @@ def names_of(host: HostRoot, directories: Iterable[str], known: Iterable[str]) -
     """Entries for the names of `directories` that are not `known`: files without content, of the true type."""
     have, named = set(known), []
     for directory in directories:
-        for name in names(host, JailPath(directory)):
+        for name in open_names(host, JailPath(directory)):
             path = JailPath(join(directory, name))
             node = inspect(host, path) if path not in have else None
             if node is None or node.type in (EntryType.CHARACTER, EntryType.BLOCK):

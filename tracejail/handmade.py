@@ -18,6 +18,7 @@ from tracejail.guessed import from_list
 from tracejail.importing.listed import Listed
 from tracejail.jail.build import Contents
 from tracejail.jail.content import digest_of
+from tracejail.kernel.paths import is_mounted
 from tracejail.manifest import write_manifest
 from tracejail.model import (
     Accounts,
@@ -111,7 +112,7 @@ def adopt(directory: str, options: TrialOptions) -> Made:
                 notes[f"{path}: a socket, and no part of a jail that is built: its server makes it"] = None
                 continue
             ledger.entries[path] = _entry(root, node, first)
-            if node.virtual or node.inode[0] != top:
+            if node.virtual or (node.inode[0] != top and is_mounted(root.fd, path)):
                 mounts |= {kind for kind, (_, at) in MOUNT_TYPES.items() if at == path}
                 _say(notes, [path], "something is mounted there, and was not looked into")
             elif node.type is EntryType.DIRECTORY:

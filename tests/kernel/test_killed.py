@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import random
@@ -9,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,3 +132,80 @@ def test_a_locked_jail_is_refused(tmp_path: Path) -> None:
     time.sleep(0.2)
     assert tracejail("learn", "-j", tmp_path / "jail", "/bin/true").status == 7
     assert first.wait(60) == 0
+
+
+# What a shell may start: with a parent that waits, in the background, in a session of its own and known by nothing.
+_EXERCISES = (
+    "sleep {0}", "sleep {0} & exec sleep {0}", "setsid sleep {0}; true",
+    "(setsid env -i sh -c 'sleep {0} & sleep {0}' &) & sleep 0.3",
+)
+_PLAIN = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+def _parent_and_all(learner: subprocess.Popen[bytes]) -> None:
+    os.killpg(learner.pid, signal.SIGKILL)
+
+
+def _alone(learner: subprocess.Popen[bytes]) -> None:
+    learner.kill()
+
+
+@pytest.mark.parametrize("kill", [_alone, _parent_and_all])
+@pytest.mark.parametrize("exercise", _EXERCISES)
+@pytest.mark.parametrize("option", ["--exercise", "--ready"])
+def test_no_exercise_is_left_behind(tmp_path: Path, option: str, exercise: str, kill: Callable[..., None]) -> None:
+    mark = f"{os.getpid()}{random.randrange(10**6):06}"
+    words = [option, ("command:" if option == "--ready" else "") + exercise.format(mark)]
+    _kill_in_exercise([*COMMAND, "learn", "-j", str(tmp_path / "jail"), *words, "/bin/sleep", "61"], mark, kill)
+
+
+@pytest.mark.parametrize("exercise", _EXERCISES)
+def test_no_exercise_of_a_plain_user_is_left_behind(place: Path, exercise: str) -> None:
+    os.chown(place, 12345, 12345)
+    code = place / "code"
+    shutil.copytree(Path(__file__).resolve().parents[2] / "tracejail", code / "tracejail")
+    for name in ("elftools", "ptrace", "tabulate"):
+        shutil.copytree(Path(str(importlib.import_module(name).__file__)).parent, code / name)
+    subprocess.run(["chmod", "-R", "a+rX", code], check=True)
+    mark = f"{os.getpid()}{random.randrange(10**6):06}"
+    learn = ["learn", "-j", str(place / "jail"), "--exercise", exercise.format(mark), "/bin/sleep", "61"]
+    words = [*_PLAIN, "env", f"PYTHONPATH={code}", f"HOME={place}", "/usr/bin/python3", "-m", "tracejail", *learn]
+    _kill_in_exercise(words, mark, _alone)
+
+
+def _kill_in_exercise(words: list[str], mark: str, kill: Callable[..., None]) -> None:
+    nowhere = subprocess.DEVNULL
+    learner = subprocess.Popen(words, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    try:
+        assert wait_until(lambda: "sleep" in _names(mark))
+        time.sleep(0.1)
+    finally:
+        kill(learner)
+        learner.wait(30)
+    assert wait_until(lambda: not processes(mark), 3), _names(mark)
+    assert wait_until(lambda: not [each for each in processes("tracejail") if _group(each) == learner.pid], 3)
+
+
+def _names(mark: str) -> set[str]:
+    found = set()
+    for process in processes(mark):
+        with contextlib.suppress(OSError):
+            found.add(Path(f"/proc/{process}/comm").read_text().strip())
+    return found
+
+
+def _group(process: int) -> int:
+    try:
+        return os.getsid(process)
+    except ProcessLookupError:
+        return 0
+
+
+def test_one_whose_leash_is_killed_has_failed(tmp_path: Path) -> None:
+    """The learner sees it, ends what the exercise started, and says so."""
+    mark = f"{os.getpid()}{random.randrange(10**6):06}"
+    exercise = f"sleep {mark} & kill -9 $PPID; sleep {mark}"
+    words = [*COMMAND, "learn", "--json", "-j", str(tmp_path / "jail"), "--exercise", exercise, "/bin/sleep", "61"]
+    done = subprocess.run(words, capture_output=True, timeout=30, check=False)
+    assert json.loads(done.stdout)["clean"] is False, done.stdout
+    assert wait_until(lambda: not processes(mark), 3)

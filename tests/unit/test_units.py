@@ -202,6 +202,17 @@ def test_sockets(make: Make, service: str, socket: str, taken: bool) -> None:
     assert unit.sockets == wanted and len(unit.warnings) == taken
 
 
+@pytest.mark.parametrize(("mode", "wanted"), [("", 0o755), ("DirectoryMode=0711\n", 0o711), ("DirectoryMode=rwx\n", 0o755)])
+def test_the_directories_above_a_socket(make: Make, mode: str, wanted: int) -> None:
+    """The manager makes those that are not there; one that the service is given has the owner that it says, and comes last."""
+    socket = f"[Socket]\n{mode}ListenStream=/etc/deep/er/a.sock\nListenStream=%t/b/b.sock\nListenStream=81\n"
+    service = "[Service]\nUser=web\nRuntimeDirectory=b\nRuntimeDirectoryMode=0700\n[Unit]\nRequires=a.socket\n"
+    unit = unit_of(make, service, **{f"{LIB}/a.socket": socket})
+    assert [(made.path, made.mode, made.uid) for made in unit.directories] == [
+        ("/etc/deep", wanted, 0), ("/etc/deep/er", wanted, 0), ("/run", wanted, 0), ("/run/b", wanted, 0), ("/run/b", 0o700, 33),
+    ]
+
+
 def test_what_is_not_done_is_said(make: Make) -> None:
     unit = unit_of(make, "ExecStart=@/bin/a b\nUMask=007\nStandardInput=null\nPAMName=x\nExecStopPost=/bin/c\nProtectSystem=yes\n"
                          "Environment=\"A=1\nnonsense\nRestart=always\nPIDFile=a.pid\n[Unit]\nConditionPathExists=/x")

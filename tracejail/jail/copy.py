@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tracejail.errors import InputOutputError
-from tracejail.kernel.paths import O_PATH_NOFOLLOW
+from tracejail.kernel.paths import O_PATH_NOFOLLOW, is_mounted
 from tracejail.model import Entry, EntryType
 
 from .tree import Attributes, Tree, make_directory, make_file, make_hard_link, make_node, make_symlink, set_directory
@@ -36,7 +36,7 @@ def copy_tree(source: int, target: Tree, known: Mapping[str, Entry]) -> None:
     if target.powers.whole:
         known = {}
     device = os.fstat(source).st_dev
-    first_names: dict[int, str] = {}
+    first_names: dict[tuple[int, int], str] = {}
     directories = [("/", os.fstat(source))]
     done = 0
     set_directory(target, "/", _attributes(directories[0][1]))
@@ -51,7 +51,7 @@ def copy_tree(source: int, target: Tree, known: Mapping[str, Entry]) -> None:
                 raise InputOutputError(f"{child}: {os.strerror(error.errno or 0)}", "see whether the jail is sound") from None
             try:
                 status = os.fstat(fd)
-                if status.st_dev == device:
+                if status.st_dev == device or not is_mounted(source, child):
                     _copy_one(fd, status, child, target, first_names, known.get(child))
                     if stat.S_ISDIR(status.st_mode):
                         directories.append((child, status))
@@ -100,7 +100,7 @@ def _meant(found: Attributes, entry: Entry | None) -> Attributes:
 
 
 def _copy_one(
-    fd: int, status: os.stat_result, path: str, target: Tree, first_names: dict[int, str], entry: Entry | None
+    fd: int, status: os.stat_result, path: str, target: Tree, first_names: dict[tuple[int, int], str], entry: Entry | None
 ) -> None:
     attributes = _meant(_attributes(status), entry)
     kind = stat.S_IFMT(status.st_mode)
@@ -113,10 +113,10 @@ def _copy_one(
     elif kind != stat.S_IFREG:
         number = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind in (stat.S_IFCHR, stat.S_IFBLK) else None
         make_node(target, path, _NODES[kind], number, attributes)
-    elif status.st_nlink > 1 and status.st_ino in first_names:
-        make_hard_link(target, path, first_names[status.st_ino])
+    elif status.st_nlink > 1 and (status.st_dev, status.st_ino) in first_names:
+        make_hard_link(target, path, first_names[status.st_dev, status.st_ino])
     else:
-        first_names[status.st_ino] = path
+        first_names[status.st_dev, status.st_ino] = path
         where = f"/proc/self/fd/{fd}"
         try:
             kept = tuple((name, os.getxattr(where, name).hex()) for name in os.listxattr(where))

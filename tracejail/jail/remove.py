@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
+from tracejail.kernel.paths import is_mounted
+
 
 def remove_tree(parent: int, name: str) -> None:
     """Remove `name` beneath the directory descriptor `parent` and all that it holds; nothing if it is not there.
@@ -33,7 +35,7 @@ def remove_tree(parent: int, name: str) -> None:
                 # Lift what the directory holds to the top, so that the depth shrinks and nothing recurses.
                 fd = _open(child, top)
                 try:
-                    if os.fstat(fd).st_dev != device:
+                    if os.fstat(fd).st_dev != device and is_mounted(top, child):
                         raise OSError(16, "is a mount point", child)
                     for inner in [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(fd)]:
                         if inner[1]:

@@ -24,6 +24,7 @@ from tracejail.kernel.paths import (
     NO_SYMLINKS,
     NO_XDEV,
     O_PATH_NOFOLLOW,
+    is_mounted,
     openat2,
 )
 from tracejail.model import TYPES, EntryType
@@ -114,7 +115,8 @@ def look(tree: Tree, path: str, target: bool = True) -> Seen | None:
         raise
     try:
         status = os.fstat(fd)
-        kind, foreign = TYPES[stat.S_IFMT(status.st_mode)], status.st_dev != tree.device
+        kind = TYPES[stat.S_IFMT(status.st_mode)]
+        foreign = status.st_dev != tree.device and is_mounted(tree.fd, path)
         # A link of another mount may say something else to us than to the target, as /proc/self does.
         text = os.readlink("", dir_fd=fd) if target and kind is EntryType.SYMLINK and not foreign else ""
         return Seen(kind, status.st_ino, text, foreign, status.st_atime_ns, status.st_mtime_ns)

@@ -35,3 +35,13 @@ def openat2(directory: int, path: str, flags: int, mode: int = 0, resolve: int =
         if code != errno.EAGAIN:
             raise OSError(code, os.strerror(code), path)
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+
+
+def is_mounted(directory: int, path: str) -> bool:
+    """Whether a mount is crossed on the way from the descriptor `directory` to `path`, itself a mount point or not. Another
+    st_dev alone does not say so: each layer of an overlayfs, and each subvolume of a btrfs, has its own."""
+    try:
+        os.close(openat2(directory, path.lstrip("/") or ".", O_PATH_NOFOLLOW, 0, NO_XDEV | NO_MAGICLINKS))
+    except OSError as error:
+        return error.errno == errno.EXDEV
+    return False

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from .memory import read_memory
 from .syscalls import libc
 
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 _SIGNAL_WAITS = (128, 177, 421)   # rt_sigtimedwait of x86-64 and, with both sizes of a time, of i386
 # signal(7), as a mask
 _IGNORED_BY_DEFAULT = sum(1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH))
@@ -108,19 +108,13 @@ def adopt_orphans(yes: bool) -> None:
     libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
-def of_sessions(sessions: set[int]) -> list[int]:
-    """The processes of these sessions, by the id of their first process (setsid(2))."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as stream:
-                    text = stream.read()
-                if int(text[text.rindex(b")") + 2 :].split()[3]) in sessions:
-                    found.append(int(name))
-            except (OSError, ValueError, IndexError):
-                continue
-    return found
+def outlive(parent: int, number: int, name: str) -> None:
+    """This process, a child of `parent`, gets the signal when that ends (PR_SET_PDEATHSIG, prctl(2)), at once if it has; and it
+    has a name of its own for those who kill by name."""
+    libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def thread_group(thread: int) -> int:

@@ -202,6 +202,14 @@ def names(host: HostRoot, path: JailPath) -> list[str]:
         os.close(fd)
 
 
+def open_names(host: HostRoot, path: JailPath) -> list[str]:
+    """The same; none where this user may not read them."""
+    try:
+        return names(host, path)
+    except ClosedError:
+        return []
+
+
 def xattrs(host: HostRoot, path: JailPath) -> tuple[tuple[str, str], ...]:
     """Extended attributes that belong to the file (capabilities, ACLs, user.*), sorted, values as hexadecimal."""
     fd = _open(host, path)

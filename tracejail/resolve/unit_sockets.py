@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from tracejail.model import JailPath, MadeDirectory
+
+from .host import HostRoot, inspect
 from .unit_settings import Settings
 from .unit_syntax import expand
 
@@ -18,6 +21,7 @@ _LISTEN = {
     "ListenMessageQueue": ("", ""),
     "ListenUSBFunction": ("", ""),
 }
+_MODE = re.compile("[0-7]{1,5}")
 _PORT = re.compile(r"(?:(?:[0-9.]+|\[[0-9A-Fa-f:.]+\]):)?[0-9]{1,5}")
 
 
@@ -40,3 +44,15 @@ def addresses(socket: Settings) -> tuple[list[str], list[str]]:
         else:
             warnings.append(f"{row.key}={value}: such a socket is not made in the trial")
     return found, warnings
+
+
+def directories(host: HostRoot, socket: Settings, addresses: list[str]) -> list[MadeDirectory]:
+    """What the manager makes above the sockets that have a path, where the host has it not: DirectoryMode=."""
+    text = socket.text("DirectoryMode", "0755", "Socket")
+    mode = int(text, 8) & 0o7777 if _MODE.fullmatch(text) else 0o755
+    made: list[MadeDirectory] = []
+    for address in addresses:
+        parts = address.removeprefix("unix:/").split("/")[:-1] if address.startswith("unix:") else []
+        above = [JailPath("/" + "/".join(parts[:count])) for count in range(1, len(parts) + 1)]
+        made += [MadeDirectory(path, mode) for path in above if inspect(host, JailPath(path + "/.")) is None]
+    return made

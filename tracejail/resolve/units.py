@@ -19,7 +19,7 @@ from .dynamic_user import FIRST, LAST, dynamic_id
 from .host import HostRoot, glob, inspect, read_start
 from .unit_files import SEARCH, UnitFiles, find_unit, full_name, template_of, templates_beside, unit_at
 from .unit_settings import Settings, settings_of
-from .unit_sockets import addresses
+from .unit_sockets import addresses, directories
 from .unit_syntax import CommandLine, Malformed, commands, environment_file, expand, substitute
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -125,7 +125,8 @@ class _Reader:
         user = user or self._user()
         account = find_account(self.host, user.partition(":")[0]) if user else None
         owner = find_identity(self.host, user)[:2] if user else (0, 0)
-        directories, variables = self._directories(owner)
+        made, variables = self._directories(owner)
+        sockets, above_sockets = self._sockets()
         environment = {**self._manager_environment(account), **variables, **self._environment(passed)}
         self._unset(environment)
         start = self._steps("ExecStart", environment)
@@ -153,9 +154,10 @@ class _Reader:
             stop=self._steps("ExecStop", environment),
             user=user,
             environment=tuple(environment.items()),
-            directory=self._directory(account, directories),
-            directories=directories,
-            sockets=self._sockets(),
+            directory=self._directory(account, made),
+            # Those of the sockets first: what the service has of its own there has the last word.
+            directories=(*dict.fromkeys((*above_sockets, *made)),),
+            sockets=sockets,
             umask=self._mode("UMask", 0o022, 0o777),
             pid_file=_normal(os.path.join("/run", pid_file)) if pid_file else "",
             kill_signal=self.settings.text("KillSignal", "SIGTERM"),
@@ -334,14 +336,15 @@ class _Reader:
         found = (f"{place}/{word}" for place in places if read_start(self.host, JailPath(f"{place}/{word}"), 1))
         return next(found, word)
 
-    def _sockets(self) -> tuple[str, ...]:
-        """The addresses of the socket units that the service names: one that only bears its name is for another way to
-        start it, by the first client."""
+    def _sockets(self) -> tuple[tuple[str, ...], list[MadeDirectory]]:
+        """The addresses of the socket units that the service names, and the directories that are made for them. A unit that
+        only bears its name is for another way to start it, by the first client."""
         named = list(self.settings.words("Sockets"))
         for section, key in (("Unit", "Requires"), ("Unit", "Requisite"), ("Unit", "BindsTo"), ("Install", "Also")):
             named += [word for word in self.settings.words(key, section) if word.endswith(".socket")]
         own = {self.files.name, *self.files.aliases, template_of(self.files.name)}
         found: list[str] = []
+        made: list[MadeDirectory] = []
         for name in dict.fromkeys(named):
             files = find_unit(self.host, name)
             if files is None:
@@ -352,8 +355,9 @@ class _Reader:
             if name in self.settings.words("Sockets") or (service in own and not socket.flag("Accept", "Socket")):
                 more, said = addresses(socket)
                 found += more
+                made += directories(self.host, socket, more)
                 self.settings.warnings += [f"{name}: {line}" for line in said]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(found)), made
 
 
 def _only_confines(section: str, key: str) -> bool:

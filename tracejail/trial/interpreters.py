@@ -7,7 +7,7 @@ import os
 from tracejail.jail import tree as jail_tree
 from tracejail.model import Because, EntryType, JailPath, MissKind, Origin
 from tracejail.resolve.elf import program_interpreter
-from tracejail.resolve.host import inspect, open_source
+from tracejail.resolve.host import inspect, may_read, open_source
 from tracejail.resolve.scripts import interpreter_line
 
 from .supply import Supply
@@ -42,7 +42,8 @@ def interpreters(supply: Supply, program: str, root: str, base: str, because: Be
 def _interpreter_of(supply: Supply, program: str) -> tuple[str, Origin]:
     if supply.on_paper:
         node = inspect(supply.host, JailPath(program))
-        fd = open_source(supply.host, node.path) if node and node.type is EntryType.FILE else None
+        readable = node is not None and node.type is EntryType.FILE and may_read(supply.host, node.path)
+        fd = open_source(supply.host, JailPath(program)) if readable else None
     else:
         if supply.watch:
             supply.watch.release(program)

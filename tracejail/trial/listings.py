@@ -8,7 +8,7 @@ from __future__ import annotations
 from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes
 from tracejail.model import Because, EntryType, JailPath, MissKind, Origin
-from tracejail.resolve.host import ClosedError, HostNode, inspect, names
+from tracejail.resolve.host import ClosedError, HostNode, inspect, names, open_names
 from tracejail.resolve.policy import judge
 
 from .stand_ins import StandIns
@@ -96,7 +96,7 @@ def bring_beneath(supply: Supply, directory: str, because: Because, most: int) -
         node = inspect(supply.host, JailPath(above))
         if node is None or node.type is not EntryType.DIRECTORY or node.virtual or supply.excluded(above):
             continue
-        for name in names(supply.host, JailPath(above)):
+        for name in open_names(supply.host, JailPath(above)):
             if most <= 0:
                 if directory in supply.whole:
                     supply.warnings[f"{directory}: not all that is in it came along (--max-names)"] = None

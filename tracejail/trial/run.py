@@ -22,7 +22,8 @@ from tracejail.trace.misses import absolute
 from tracejail.trace.tracer import trace
 
 from .answers import Answers
-from .exercise import Exercise, Leash
+from .exercise import Exercise
+from .leash import Leash
 from .listeners import Listeners
 from .members import Members
 from .outcome import Outcome, as_expected, exit_status
@@ -97,11 +98,12 @@ class Run:
             self.members.init = set_stage(self.stage)
             bind_from_now_on(self.answers.supply.tree, self.members.init)
             self.listeners.open(self.members.init, self.stage.private_network)
+            self.leash = Leash(self.members.init, self.stage.private_network)
             self.script = phases(self)
             hooks = Hooks(
                 enter=self.enter, finish=self.finish, used=self.used, event=self.event, started=self.born,
                 ended=self.ended, idle=self.idle, pretend=self.pretend, newcomers=self.newcomers,
-                sources={**self.answers.sources(), **self.listeners.sources()},
+                sources={**self.answers.sources(), **self.listeners.sources(), **self.leash.sources()},
             )
             # There is no shell that would continue a target which the terminal has stopped.
             trace(self.engine, hooks, frozenset({signal.SIGTSTP}) if self.launch.terminal else frozenset())
@@ -219,10 +221,8 @@ class Run:
             failure = self.steps.pop(process).failure()
             if failure:
                 self.outcome.notes[failure] = None
-        elif self.exercise is not None and process == self.exercise.process:
-            self.exercise.status = status
-        elif self.condition is not None and process == self.condition.process:
-            self.condition.status = status
+        elif self.leash is not None and process == self.leash.process:
+            self.leash.lost()
         elif process == self.members.init:
             self.members.init = 0
 
@@ -280,8 +280,8 @@ class Run:
         environment = self.launch.environment
         if self.drive.driven:
             environment = {**environment, "NOTIFY_SOCKET": self.listeners.manager}
-        private, tree = self.stage.private_network, self.answers.supply.tree
-        with open_sockets(self.drive.service.sockets, self.members.init, private, tree) as given:
+        private, supply = self.stage.private_network, self.answers.supply
+        with open_sockets(self.drive.service.sockets, self.members.init, private, supply) as given:
             launch = replace(self.launch, environment=environment, sockets=given)
             self.started = yield from self._start(launch)
             self.members.first = self.started.target
@@ -316,11 +316,9 @@ class Run:
         self.condition = self._shell(command)
 
     def _shell(self, command: str) -> Exercise:
-        self.leash = self.leash or Leash()
+        assert self.leash is not None
         main = next(iter(self.members.main()), 0)
-        shell = Exercise(command, self.members.init, self.stage.private_network, self.outcome.phase, main)
-        self.leash.hold(shell.process)
-        return shell
+        return Exercise(command, self.members.init, self.outcome.phase, main, self.leash)
 
     def end_exercise(self) -> bytes:
         """What it said, after its end or to make one."""

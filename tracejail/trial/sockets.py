@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
 from tracejail.errors import UsageError
-from tracejail.jail.tree import Tree, bind_socket, remove
+from tracejail.jail.tree import bind_socket, remove
 from tracejail.kernel.namespaces import network_namespace
+
+from .supply import Supply
+from .walk import join
 
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "unix": socket.SOCK_STREAM}
 _BACKLOG = 128
@@ -19,12 +23,13 @@ def check(address: str) -> None:
     kind, _, rest = address.partition(":")
     port = rest.rpartition(":")[2]
     if kind not in _KINDS or not rest or (kind == "unix" and not rest.startswith("/")) or (kind != "unix" and not port.isdigit()):
-        raise UsageError(f"--socket {address}: not an address", "give tcp:[ADDRESS:]PORT, udp:[ADDRESS:]PORT or unix:PATH")
+        raise UsageError(f"the socket {address}: not an address", "it is tcp:[ADDRESS:]PORT, udp:[ADDRESS:]PORT or unix:PATH")
 
 
 @contextlib.contextmanager
-def open_sockets(addresses: tuple[str, ...], init: int, private_network: bool, tree: Tree) -> Iterator[tuple[int, ...]]:
-    """Sockets bound to `addresses` in the trial's network and tree, as descriptors, for the while of the block.
+def open_sockets(addresses: tuple[str, ...], init: int, private_network: bool, supply: Supply) -> Iterator[tuple[int, ...]]:
+    """Sockets bound to `addresses` in the trial's network and in the tree of `supply`, as descriptors, for the while of the
+    block.
 
     Raises UsageError: one can't be bound.
     """
@@ -33,13 +38,20 @@ def open_sockets(addresses: tuple[str, ...], init: int, private_network: bool, t
         for address in addresses:
             with network_namespace(init) if private_network else contextlib.nullcontext():
                 try:
-                    made.append(stack.enter_context(_open(address, tree)))
+                    made.append(stack.enter_context(_open(address, supply)))
                 except OSError as error:
-                    raise UsageError(f"--socket {address}: {error.strerror}", "name an address that is free") from None
+                    cause = f"the socket {address} of the unit: {error.strerror}"
+                    raise UsageError(cause, _hint(error, private_network)) from None
         yield tuple(each.fileno() for each in made)
 
 
-def _open(address: str, tree: Tree) -> socket.socket:
+def _hint(error: OSError, private_network: bool) -> str:
+    if error.errno == errno.EADDRINUSE and not private_network:
+        return "stop who listens there, or leave out --net host"
+    return "a drop-in of the socket unit may name another address (systemctl edit)"
+
+
+def _open(address: str, supply: Supply) -> socket.socket:
     kind, _, rest = address.partition(":")
     host, _, port = rest.rpartition(":")
     host = host.strip("[]")
@@ -52,8 +64,11 @@ def _open(address: str, tree: Tree) -> socket.socket:
         family, host = socket.AF_INET, "0.0.0.0"  # a kernel without IPv6
         made = socket.socket(family, _KINDS[kind])
     if kind == "unix":
-        remove(tree, rest)  # of an earlier start
-        bind_socket(tree, rest, made)
+        directory, _, name = rest.rpartition("/")
+        # /var/run is a link on most machines; the trial's own tree is written by real paths only.
+        path = join(supply.resolve("/", "/", directory or "/", follow=True).path, name)
+        remove(supply.tree, path)  # of an earlier start
+        bind_socket(supply.tree, path, made)
     else:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, int(port)))

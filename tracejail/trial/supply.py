@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
-from tracejail.model import Because, Content, Entry, EntryType, JailPath, MissKind, Origin, SyscallRecord
+from tracejail.model import Because, Content, Entry, EntryType, JailPath, MissKind, Origin, PathNote, SyscallRecord
 from tracejail.resolve.accounts import REDUCE, account_names
 from tracejail.resolve.host import HostNode, HostRoot, inspect, may_read, open_source, read_start, xattrs
 from tracejail.resolve.nsswitch import with_bells
@@ -163,7 +163,7 @@ class Supply:
         verdict = judge(JailPath(node.path), node, start, self.rules.allows)
         if not verdict.allowed:
             return verdict.reason
-        unread = node.type is EntryType.FILE and node.size and not start
+        unread = node.type is EntryType.FILE and not start
         return CLOSED if unread and not may_read(self.host, node.path) else ""
 
     def _start(self, node: HostNode) -> bytes:
@@ -292,7 +292,7 @@ class Supply:
         """All hops of a walk that are of the host were asked for."""
         for hop in found.hops:
             entry = self.supplied.get(hop.path)
-            if entry is None or hop.path in self.ledger.entries:
+            if entry is None or hop.path in self.ledger.entries or self._only_shown(hop.path, because):
                 continue
             hop_kind = kind
             if hop.last:
@@ -305,6 +305,19 @@ class Supply:
             if self.watch:
                 self.watch.used(hop.path)
             self.ledger.note(entry, hop_origin, because, hop_kind, hop.via or via)
+
+    def _only_shown(self, path: str, because: Because | None) -> bool:
+        """Whether a stand-in that was looked at, and not read so far, is nothing for the jail; it is listed as denied then."""
+        stand_in = self.stand_ins.get(path)
+        if stand_in is None:
+            return False
+        if path not in self.ledger.denied:
+            reason = self._denies(stand_in.node)
+            if not reason:
+                return False
+            if because is not None:
+                self.ledger.denied[path] = PathNote(path, reason, because)
+        return True
 
     def _was_listed(self, path: str) -> bool:
         return (path.rpartition("/")[0] or "/") in self.listed

@@ -16,7 +16,7 @@ from tracejail.kernel.mounts import new_mount
 from tracejail.model import Content, Entry, EntryType, JailPath, MadeDirectory, Origin, TrialOptions
 from tracejail.resolve import accounts
 from tracejail.resolve.accounts import REDUCE
-from tracejail.resolve.host import HostRoot, inspect, names
+from tracejail.resolve.host import ClosedError, HostRoot, inspect, names
 from tracejail.resolve.policy import DEVICES
 from tracejail.trial.walk import Found, Place, join, walk
 
@@ -199,6 +199,14 @@ def _service_directory(supply: Supply, made: MadeDirectory) -> None:
     supply.put(entry)
 
 
+def _socket_directory(supply: Supply, path: str) -> None:
+    """Where a socket is bound: the host's directory, and where it has none, one as the service manager would make it."""
+    if supply.resolve("/", "/", path, follow=True).place is Place.FOUND:
+        _put(supply, path, Origin.SERVICE)
+    else:
+        _service_directory(supply, MadeDirectory(JailPath(path)))
+
+
 def place(supply: Supply, program: str, options: TrialOptions) -> None:
     """Put into a trial what is there before the target runs: devices, program, directory, includes, mount points.
 
@@ -210,6 +218,9 @@ def place(supply: Supply, program: str, options: TrialOptions) -> None:
         pass
     for made in options.service.directories:
         _service_directory(supply, made)
+    for address in options.service.sockets:
+        if address.startswith("unix:"):
+            _socket_directory(supply, address.removeprefix("unix:").rpartition("/")[0] or "/")
     if options.directory != "/":
         _put(supply, options.directory, Origin.ARGV)
     for mount in sorted(supply.rules.mounts):
@@ -241,7 +252,12 @@ def include(supply: Supply, path: str) -> None:
         node = inspect(supply.host, JailPath(directory))
         if node is None or node.type is not EntryType.DIRECTORY or node.virtual:
             continue
-        for name in names(supply.host, JailPath(directory)):
+        try:
+            beneath = names(supply.host, JailPath(directory))
+        except ClosedError:
+            supply.warnings[f"{directory}: this user may not read its names on the host; nothing in it was included"] = None
+            continue
+        for name in beneath:
             child = join(directory, name)
             found = supply.resolve("/", "/", child, follow=False)
             if found.place is Place.FOUND and not (refusal := supply.refusal(found)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
+from tracejail.kernel.paths import is_mounted
 from tracejail.model import TYPES, JailPath, Use, Written
 
 # Where what is written usually lies, as in the Filesystem Hierarchy Standard; the longest prefix tells.
@@ -58,7 +59,8 @@ def written(before: dict[str, os.stat_result], root: int) -> tuple[Written, ...]
             beyond.add(path)
             continue
         new = _look(root, path)
-        if new is None or stat.S_IFMT(old.st_mode) != stat.S_IFMT(new.st_mode) or new.st_dev != device:
+        other = new is None or stat.S_IFMT(old.st_mode) != stat.S_IFMT(new.st_mode)
+        if new is None or other or (new.st_dev != device and is_mounted(root, path)):
             beyond.add(path)
         elif _changed(old, new):
             kind = TYPES[stat.S_IFMT(new.st_mode)]
