@@ -32,7 +32,9 @@ def export(
     at = jail or manifest.jail
     if jail and not os.path.isdir(jail):
         raise UsageError(f"{jail}: no such directory", "name a jail that was built from this manifest, or none")
-    if host_root or not os.path.isdir(at):
+    # What another host's run asked for is not in a jail that was built before the merge.
+    elsewhere = not jail and any(entry.hosts for entry in manifest.entries)
+    if host_root or elsewhere or not os.path.isdir(at):
         root = open_host_root(host_root or manifest.host.root)
         manifest, notes = settled(root, manifest)
         give = contents_of(root, manifest.entries, manifest.accounts)

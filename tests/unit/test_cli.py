@@ -23,6 +23,8 @@ from tracejail.show import Show
 
 LEARN = SUBCOMMANDS["learn"].options
 ROOT = Path(__file__).resolve().parents[2]
+UMASK = os.umask(0o022)
+os.umask(UMASK)
 
 
 def run(*words: str) -> subprocess.CompletedProcess[bytes]:
@@ -264,3 +266,31 @@ def test_export_says_what_is_wrong(tmp_path: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         words = [sys.executable, "-m", "tracejail", "export", "list", "-"]
         assert subprocess.run(words, stdin=stream, capture_output=True, env=environment, check=True).stdout == b"/a\n"
+
+
+def test_who_may_read_what_is_exported(tmp_path: Path) -> None:
+    """What holds a file that others may not read is nobody else's to read; what was there stays whose it was, and a link one."""
+    path, made, held, link = (tmp_path / name for name in ("m.json", "made", "held", "link"))
+    write_manifest(manifest(entry("/a", mode=0o600, size=0, sha256=""), jail=str(tmp_path / "none")), str(path))
+    held.touch(0o640)
+    link.symlink_to("held")
+    for form, output, mode in (("tar", made, 0o600), ("list", tmp_path / "list", 0o644), ("list", link, 0o640)):
+        words = ["export", form, str(path), "-o", str(output)]
+        if form == "tar":
+            (tmp_path / "a").touch()
+            words += ["--from", str(tmp_path)]
+        done = run(*words)
+        assert done.returncode == 0, done.stderr
+        assert output.stat().st_mode & 0o777 == mode & ~UMASK
+    assert link.is_symlink() and held.read_text() == "/a\n"
+
+
+def test_a_closed_standard_output(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_manifest(manifest(entry("/a")), str(path))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for redirect, what in ((">&-", "closed"), (">/dev/full", "No space left")):
+        script = f"{sys.executable} -m tracejail list {path} {redirect}"
+        done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, env=environment, check=False)
+        lines = done.stderr.decode().splitlines()
+        assert done.returncode == 5 and len(lines) == 2 and "standard output" in lines[0] and what in lines[0]

@@ -103,6 +103,7 @@ def test_a_profile() -> None:
     manifest(directory("/a"), directory("/a/e"), command=Command(("/d",), uid=1000)),
     manifest(command=Command(("/d",), uid=33)),
     manifest(entry("/etc/gshadow", mode=0o640, content=Content.ACCOUNTS)),
+    manifest(directory("/run"), written=(_place("/run"),)),
 ])
 def test_what_firejail_refuses(odd: Manifest) -> None:
     with pytest.raises(ExportError) as caught:

@@ -160,7 +160,9 @@ def test_a_hook_is_words_of_a_shell(jail: Manifest) -> None:
             at += 2
             continue
         assert words[at + 2] == (one.hard_link if words[at] == "again" else f"{one.mode:04o}")
-        at += 3
+        if words[at] == "directory":
+            assert words[at + 3] == f"{one.uid}:{one.gid}"
+        at += 3 + (words[at] == "directory")
     assert not known
 
 

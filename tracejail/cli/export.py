@@ -30,42 +30,60 @@ def export_to(name: str, manifest: Manifest, fields: Mapping[str, Value]) -> Non
     """Write a manifest in a format to --output, or to standard output. Raises ExportError, InputOutputError, UsageError."""
     from tracejail.export.formats import FORMATS
     from tracejail.exporting import export
+    from tracejail.model import EntryType
 
     pieces = export(
         manifest, FORMATS[name], os.environ, str(fields.get("jail") or ""), str(fields.get("host_root") or ""),
         str(fields.get("name") or ""), bool(fields.get("packages")), _note,
     )
-    write(pieces, str(fields.get("output") or "-"))
+    # As private as the files that others may not read.
+    private = FORMATS[name].holds and any(entry.type is EntryType.FILE and not entry.mode & 0o004 for entry in manifest.entries)
+    write(pieces, str(fields.get("output") or "-"), private)
 
 
 def _note(line: str) -> None:
     print(f"note: {escape(line)}", file=sys.stderr)
 
 
-def write(pieces: Iterable[bytes], output: str) -> None:
-    """A file is there whole or not at all."""
+def write(pieces: Iterable[bytes], output: str, private: bool = False) -> None:
+    """A file is there whole or not at all; `private`: a new one is nobody else's to read. Raises InputOutputError."""
     if output == "-":
         if sys.stdout.isatty():
             _show(pieces)
         else:
-            for piece in pieces:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
+            _write_out(pieces)
         return
     try:
-        _write_file(pieces, output)
+        _write_file(pieces, output, private)
     except OSError as error:
         raise InputOutputError(f"{output}: {error.strerror}", "name another file with -o; nothing was left there") from None
 
 
-def _write_file(pieces: Iterable[bytes], output: str) -> None:
+def _write_out(pieces: Iterable[bytes]) -> None:
+    try:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputOutputError(f"standard output: {error.strerror}", "-o FILE writes to a file") from None
+
+
+def _write_file(pieces: Iterable[bytes], output: str, private: bool) -> None:
     if os.path.exists(output) and not os.path.isfile(output):  # a pipe or a device takes it as it comes
         with open(output, "wb") as stream:
             stream.writelines(pieces)
         return
+    output = os.path.realpath(output)  # a link stays one
     made = f"{output}.{os.getpid()}.new"
     try:
-        with open(made, "xb") as stream:
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o666)
+        with open(descriptor, "wb") as stream:
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # whose it was, and who may read it, stays so
+                there = os.stat(output)
+                os.fchmod(descriptor, there.st_mode & 0o777)
+                os.fchown(descriptor, there.st_uid, there.st_gid)
             stream.writelines(pieces)
         os.replace(made, output)
     except BaseException:

@@ -23,6 +23,8 @@ def formats_lines() -> list[str]:
 def import_from(words: list[str], section: str, options: TrialOptions) -> int:
     """FORMAT FILE PROGRAM [ARGUMENT...]."""
     form, source = words[:2]
+    if source.startswith("-") and source != "-":
+        raise UsageError(f"{source}: where the file is to be", "options stand before the format; ./-NAME is a file")
     if form not in LIST_FORMATS:
         near = difflib.get_close_matches(form, LIST_FORMATS, 2, 0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""

@@ -23,6 +23,8 @@ def _guarded(words: list[str]) -> int:
 
     from tracejail.errors import TracejailError
 
+    if sys.stdout is None:
+        return 5 if sys.stderr is None else _tell("standard output is closed", "send it to a file, or to /dev/null", 5)
     if hasattr(sys.stdout, "reconfigure"):  # a jail or an argument may have a name that the locale can't say
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

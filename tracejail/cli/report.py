@@ -114,7 +114,8 @@ def _notes(title: str, notes: tuple[PathNote, ...], reasons: bool) -> list[str]:
     lines = [title]
     for note in notes[:_MOST_NOTES]:
         reason = f" ({note.reason})" if reasons else ""
-        lines.append(f"  {escape(note.path)}{escape(reason)}, asked for by {escape(note.because.program)}")
+        asked = f", asked for by {escape(note.because.program)}" if note.because.program else ""
+        lines.append(f"  {escape(note.path)}{escape(reason)}{asked}")
     if len(notes) > _MOST_NOTES:
         lines.append(f"  and {len(notes) - _MOST_NOTES} more: see the manifest, or --json")
     return lines

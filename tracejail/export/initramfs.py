@@ -27,7 +27,7 @@ JAIL=%s
 
 # What the initramfs has by then stays as it is.
 lies() { [ -e "$DESTDIR$1" ] || [ -L "$DESTDIR$1" ]; }
-directory() { lies "$1" || mkdir -m "$2" "$DESTDIR$1"; }
+directory() { lies "$1" || { mkdir "$DESTDIR$1"; chown "$3" "$DESTDIR$1"; chmod "$2" "$DESTDIR$1"; }; }
 other() { lies "$1" || cp -a "$JAIL$1" "$DESTDIR$1"; }
 again() { lies "$1" || ln "$DESTDIR$2" "$DESTDIR$1"; }
 
@@ -40,7 +40,7 @@ def initramfs(request: Request) -> Iterator[bytes]:
     for entry in archived(request.manifest, "an initramfs"):
         path = os.fsencode(shlex.quote(entry.path))
         if entry.type is EntryType.DIRECTORY:
-            yield b"directory %s %04o\n" % (path, entry.mode)
+            yield b"directory %s %04o %d:%d\n" % (path, entry.mode, entry.uid, entry.gid)
         elif entry.hard_link:
             yield b"again %s %s\n" % (path, os.fsencode(shlex.quote(entry.hard_link)))
         else:

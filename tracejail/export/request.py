@@ -63,6 +63,7 @@ class Format:
     about: str
     takes: str                # a command line; FILE is the result
     make: Make
+    holds: bool = False       # the files' bytes are in it
 
 
 def parents_first(manifest: Manifest) -> list[Entry]:

@@ -26,6 +26,8 @@ def check(manifest: Manifest) -> None:
         if not command.argv:
             raise Wrong("command: no program")
         _check_places(command.service.directories)
+        if not all(0 <= number <= _MOST_ID for number in (command.uid, command.gid, *command.groups)):
+            raise Wrong("command: no such user or group can be")
         if not -1 <= command.service.umask <= 0o777:
             raise Wrong("command: service: no such umask can be")
     _check_places(manifest.written)
@@ -112,6 +114,8 @@ def _check_entry(entry: Entry) -> None:
         raise Wrong(f"{entry.path}: mode {entry.mode:o}")
     if not (0 <= entry.uid <= _MOST_ID and 0 <= entry.gid <= _MOST_ID):
         raise Wrong(f"{entry.path}: no such owner can be")
+    if not -(1 << 63) <= entry.mtime_ns < 1 << 63:
+        raise Wrong(f"{entry.path}: no such time can be")
     if not 0 <= entry.size <= _LARGEST_FILE:
         raise Wrong(f"{entry.path}: a size of {entry.size} bytes")
     if entry.sha256 and (len(entry.sha256) != 64 or entry.sha256.strip("0123456789abcdef")):
