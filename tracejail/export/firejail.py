@@ -71,7 +71,7 @@ def _shown(manifest: Manifest, places: Sequence[str]) -> tuple[list[str], list[s
     """What is shown, and which of it are directories that are empty in the jail."""
     for path in places:
         if path.count("/") == 1:  # firejail 0.9.72: "invalid whitelist path"
-            raise ExportError(f"{path}: firejail shows no directory of the root by itself", "bwrap or systemd can")
+            raise ExportError(f"{path!r}: firejail shows no directory of the root by itself", "bwrap or systemd can")
     shown, empty = [_path(path) for path in places], []
     for entry in parents_first(manifest):
         if any(entry.path == place or beneath(entry.path, place) for place in places):
