@@ -224,10 +224,11 @@ def _watch(daemon: _Daemon, calls: Calls, seconds: float, show: Show) -> Over:
 
     def talk() -> None:
         # By a thread that nobody waits for: a terminal may be held by ^S.
-        while lines:
-            show.warn(lines.popleft())
-        while calls.news:
-            show.say(calls.news.popleft())
+        while lines or calls.news:
+            if lines:  # looked at once more: that it is watched was there before the first news
+                show.warn(lines.popleft())
+            else:
+                show.say(calls.news.popleft())
         show.status(f"watches {name}: {len(calls.records)} paths asked for")
 
     def work() -> None:

@@ -85,7 +85,8 @@ def test_learn_and_replace_and_verify(where: Path, engine: str) -> None:
 
 
 def test_a_jail_that_is_there_is_adopted(where: Path) -> None:
-    done = _on_overlay(where, f"{_TRACEJAIL} adopt -m jail.json merged/old /true; cat jail.json >&2")
+    adopt = f"{_TRACEJAIL} adopt --from host -m jail.json merged/old /true"
+    done = _on_overlay(where, f"cp -a merged/old host; {adopt}; cat jail.json >&2")
     assert done.status == 0, done.out + done.err
     assert "something is mounted there" not in done.out
     assert {"/etc", "/etc/first", "/etc/second", "/true"} <= {entry["path"] for entry in json.loads(done.err)["entries"]}
