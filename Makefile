@@ -16,7 +16,7 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	sh tests/install-packages.sh
 	EXAMPLES=1000 $(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest tests/kernel tests/real
+	$(BIN)/python -m pytest tests/kernel tests/real tests/doctor
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ ALLOWED = {
     "manifest": {"manifest", "model", "errors"},
     "importing": {"importing", "errors"},
     "export": {"export", "manifest", "model", "errors", "why"},
+    "doctor": {"doctor", "model", "errors"},
     "trace": {"trace", "kernel", "model", "errors"},
     "resolve": {"resolve", "kernel", "model", "errors"},
     "jail": {"jail", "kernel", "model", "errors"},

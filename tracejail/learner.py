@@ -116,8 +116,9 @@ def _check_signal(option: str, name: str) -> None:
         raise UsageError(f"{option} {name}: not a signal", "see kill -l") from None
 
 
-def learner(options: TrialOptions, show: Show, engine: Engine) -> Learner:
-    """Check the options and look up what they name. Raises UsageError, KernelLacksError, InputOutputError."""
+def learner(options: TrialOptions, show: Show, engine: Engine, program: str = "") -> Learner:
+    """Check the options and look up what they name; the program is looked for on the host where it is not said to be
+    elsewhere. Raises UsageError, KernelLacksError, InputOutputError."""
     ready.check(options.ready)
     _check_signal("--stop", options.stop)
     if options.reload and not options.reload.startswith("command:"):
@@ -131,7 +132,7 @@ def learner(options: TrialOptions, show: Show, engine: Engine) -> Learner:
     if not options.argv:
         raise UsageError("no program is named", "tracejail learn PROGRAM [ARGUMENT...]")
     host = open_host_root(options.host_root)
-    program = find_program(host, options.argv[0])
+    program = program or find_program(host, options.argv[0])
     user = find_identity(host, options.user)
     stdin = _standard_input(options.stdin)
     gain_powers(user.uid, user.gid, options.network == "private", show.say)

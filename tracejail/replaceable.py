@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tracejail.errors import InputOutputError, TracejailError, UsageError
-from tracejail.kernel.processes import mount_points
+from tracejail.kernel.mountinfo import mount_lines
 from tracejail.manifest import read_manifest
 from tracejail.model import Manifest
 
@@ -35,7 +35,7 @@ def check_replaceable(jail: str, manifest_path: str, replace: bool) -> None:
     if os.path.realpath(known) != os.path.realpath(jail):
         cause = f"{jail}: {manifest_path} does not say that this is a jail of tracejail"
         raise UsageError(cause, "what is in it would be removed: if that is right, do it yourself first")
-    beneath = [point for point in mount_points() if point.startswith(os.path.realpath(jail) + "/")]
+    beneath = [line.point for line in mount_lines() if line.point.startswith(os.path.realpath(jail) + "/")]
     if beneath:
         raise UsageError(f"{beneath[0]}: is mounted in the jail that is to be replaced", f"umount {beneath[0]} first")
 

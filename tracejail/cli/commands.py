@@ -11,6 +11,7 @@ from . import manifests
 from .escape import escape
 from .options import (
     ATTACH,
+    DOCTOR,
     DRIVE,
     ENGINE,
     EVERY,
@@ -266,17 +267,9 @@ def _with_jail(options: TrialOptions) -> TrialOptions:
 
 
 def _doctor(fields: Fields, arguments: list[str]) -> int:
-    if not fields.get("self"):
-        raise UsageError("doctor: only --self is there yet", "tracejail doctor --self says what this machine allows")
-    exactly(arguments, 0, "no words")
-    from tracejail.engines import checks
+    from .doctor import doctor
 
-    rows = checks()
-    taken = next((row.name for row in rows if not row.lacks), "")
-    for row in rows:
-        state = f"not to be had here: {row.lacks}" if row.lacks else "taken by --engine auto" if row.name == taken else "there"
-        print(escape(f"{row.name:<8} {state}; {row.about}"))
-    return 0 if taken else 6
+    return doctor(fields, arguments, _talk(fields))
 
 
 SUBCOMMANDS: dict[str, Subcommand] = {
@@ -302,7 +295,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "[OPTION...] PROGRAM [ARGUMENT...]", "the failing calls of a program, one truss-like line each",
         (*JAIL, *EVERY, *OUTPUT, *TARGET, *ENGINE, *FROM, *VERBOSE), _trace,
     ),
-    "doctor": Subcommand("--self", "what this machine allows: which engine watches a target, and why", SELF, _doctor),
+    "doctor": Subcommand(
+        "-j DIR [OPTION...] PROGRAM [ARGUMENT...]", "why it dies in that jail: the likeliest cause first, with what cures it",
+        (*JAIL, *DOCTOR, *TARGET, *DRIVE, *POLICY[:1], *FROM, *JSON, *VERBOSE, *SELF), _doctor,
+    ),
     "import": Subcommand(
         "[[OPTION...] FORMAT FILE PROGRAM [ARGUMENT...]]", "a manifest of another tool's list; alone: which formats",
         (*HANDMADE, *JAIL, *SECTION, *POLICY[1:2]), _import,
@@ -314,4 +310,4 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     ),
     "diff": Subcommand("A B", "what differs between two manifests", (*JSON, *HOST), manifests.diff_manifests),
 }
-_TAKES_PROGRAM = frozenset(("learn", "trace", "import", "adopt"))
+_TAKES_PROGRAM = frozenset(("learn", "trace", "import", "adopt", "doctor"))

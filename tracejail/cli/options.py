@@ -88,6 +88,9 @@ OUTPUT = (Option("-o --output", "output", "FILE", "write there (- or nothing: st
 NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newline"),)
 REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
 SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
+DOCTOR = (
+    Option("--static", "static", "", "run nothing: what its files alone show; without PROGRAM of all programs in the jail"),
+)
 EXPORT = (
     Option("--name", "name", "NAME", "of the unit or image that is made (default: the program's)"),
     Option("--packages", "packages", "", "packages in place of files, where the format can say either"),

@@ -40,6 +40,7 @@ class Stage:
     private_network: bool = True
     mounts: tuple[tuple[str, str], ...] = ()   # (file system type, path in the tree)
     devices: tuple[tuple[str, str], ...] = ()  # (device file outside, path in the tree), bound where none can be made
+    attached: tuple[tuple[int, str], ...] = () # (descriptor of a detached mount, path in the tree), the upper ones first
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def _enter_root(stage: Stage) -> None:
     # Any directory will do: the mount moves from here to the root at once.
     mounts.attach(stage.root, "/proc")
     mounts.enter_root(stage.root)
-    for descriptor, path in (*made, *bound):
+    for descriptor, path in (*stage.attached, *made, *bound):
         mounts.attach(descriptor, path)
     for file_system, path in stage.mounts:
         _finish(file_system, path, any(path == _PTMX for _, path in stage.devices))

@@ -46,12 +46,12 @@ def clone(path: str, recursive: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def new_mount(file_system: str, options: dict[str, str]) -> Iterator[int]:
+def new_mount(file_system: str, options: dict[str, str], flags: int = 0) -> Iterator[int]:
     """A new mount that is attached nowhere, as a directory descriptor of its root that can be read and written.
 
     It is gone when the block is left and its last mount namespace is. Raises OSError naming the file system.
     """
-    detached = prepare(file_system, options)
+    detached = prepare(file_system, options, flags)
     try:
         # fsmount(2) gives an O_PATH descriptor; getdents and O_TMPFILE want a real one of the same mount. The first
         # one stays open: closing it before the mount is attached dissolves the mount.

@@ -181,16 +181,3 @@ def _start_of(path: str) -> bytes:
         return b""
     finally:
         os.close(descriptor)
-
-
-def mount_points() -> list[str]:
-    """The mount points of this mount namespace (/proc/self/mountinfo; blanks in names are octal escapes there)."""
-    points = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        lines = stream.read().splitlines()
-    for line in lines:
-        name = line.split(" ")[4]
-        for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-            name = name.replace(escape, character)
-        points.append(name)
-    return points

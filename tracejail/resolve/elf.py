@@ -30,6 +30,7 @@ class ElfFacts(NamedTuple):
     runpath: tuple[str, ...]
     code: int | None = None   # e_machine as a number
     is_dynamic: bool = False  # it has a dynamic section, so a loader looks at it (a static-pie too: see `interpreter`)
+    end: int = 0              # bytes that the file must have for all that is mapped of it
 
 
 class _Layout(NamedTuple):
@@ -82,9 +83,10 @@ def read_elf(stream: BinaryIO) -> ElfFacts | None:
     try:
         file = ELFFile(stream)
         interpreter, needed, soname, rpath, runpath = "", [], "", (), ()
-        dynamic = False
+        dynamic, end = False, 0
         segment: Any
         for segment in file.iter_segments():
+            end = max(end, segment["p_offset"] + segment["p_filesz"])
             if segment["p_type"] == "PT_INTERP":
                 interpreter = segment.get_interp_name()
             elif isinstance(segment, DynamicSegment):
@@ -103,6 +105,6 @@ def read_elf(stream: BinaryIO) -> ElfFacts | None:
         machine = _MACHINES.get(file["e_machine"], str(file["e_machine"]))
         stream.seek(18)
         code = int.from_bytes(stream.read(2), "little" if file.little_endian else "big")
-        return ElfFacts(machine, file.elfclass, interpreter, tuple(needed), soname, rpath, runpath, code, dynamic)
+        return ElfFacts(machine, file.elfclass, interpreter, tuple(needed), soname, rpath, runpath, code, dynamic, end)
     except Exception:  # a hostile file makes the parser raise anything; it is then no file that a loader takes
         return None

@@ -10,6 +10,8 @@ from tracejail.model import SyscallRecord
 
 from .session import Session
 
+NEVER = -4096   # as a result: the call did not return, as the thread ended in it (no errno is so large: linux/err.h)
+
 
 class Answer(Enum):
     """What happens with a finished call."""
@@ -34,6 +36,7 @@ class Hooks:
     pretend: Callable[[SyscallRecord], bool] = lambda _: False   # a call of `event` that is not made, and told to be
     newcomers: list[int] = field(default_factory=list)  # seized threads that the idle hook has made, to be traced from now on
     sources: Mapping[int, Callable[[], None]] = field(default_factory=dict)  # descriptor -> what to do when it is readable
+    heard: Callable[[SyscallRecord], None] = lambda _: None   # by an engine for every call: one has returned, or never will
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Engine:
     name: str
     filter: bytes
     session: Session | None = None
+    every: bool = False   # no filter: each call, whatever it is, stops at its entry and its exit
 
 
 class Interrupted(Exception):

@@ -16,7 +16,7 @@ from tracejail.kernel.waiting import Waiting
 from tracejail.model import SyscallRecord, Want
 
 from .decode import link_of, record_call
-from .engine import Answer, Engine, Hooks, Interrupted
+from .engine import NEVER, Answer, Engine, Hooks, Interrupted
 from .miss_program import NOWHERE, REAL
 from .table import EVENTS, REROOTS, ROWS, Decode, Row, Watch
 
@@ -35,6 +35,7 @@ class _Thread:
     pending: SyscallRecord | None = None  # the call whose exit is waited for
     mixed: bool = False                   # it has made i386 calls
     announced: bool = False               # its maker's event, which may come after its own first stop, has come
+    inside: SyscallEntry | None = None    # the call that it is in, where each is heard of
 
 
 def trace(engine: Engine, hooks: Hooks, ignored: frozenset[int] = frozenset()) -> None:
@@ -74,6 +75,8 @@ def _go_on(loop: _Loop, hooks: Hooks, waiting: Waiting) -> None:
                 newcomer = hooks.newcomers.pop()
                 loop.born(newcomer, newcomer)
                 loop.threads[newcomer].announced = True
+                if loop.every:
+                    ptrace.interrupt(newcomer)  # from a stop on, each of its calls can be made to stop
                 wait = 0.0
             next_idle = time.monotonic() + wait
         else:
@@ -108,6 +111,8 @@ class _Loop:
         self.hooks = hooks
         self.ignored = ignored
         self.session = engine.session
+        self.every = engine.every
+        self.names = ptrace.syscall_names() if engine.every else {}
         self.tables: dict[int, dict[int, Row]] = {
             X86_64: {row.x86_64: row for row in ROWS if row.x86_64 is not None},
             I386: {row.i386: row for row in ROWS if row.i386 is not None},
@@ -157,6 +162,8 @@ class _Loop:
             match stop.kind:
                 case StopKind.SECCOMP:
                     self._enter(stop.thread, thread)
+                case StopKind.EXIT if self.every:
+                    self._call(stop.thread, thread)
                 case StopKind.EXIT:
                     self._exit(stop.thread, thread)
                 case StopKind.SIGNAL:
@@ -177,7 +184,7 @@ class _Loop:
 
     def _to_exit(self, thread: _Thread) -> bool:
         """Whether the exit of the thread's call is to be reported by ptrace; the BPF program reports x86-64 ones."""
-        return thread.pending is not None and not (self.session and thread.pending.architecture == "x86-64")
+        return self.every or thread.pending is not None and not (self.session and thread.pending.architecture == "x86-64")
 
     def _record(
         self, thread_id: int, thread: _Thread, row: Row, entry: SyscallEntry, result: int = 0
@@ -188,8 +195,34 @@ class _Loop:
             program = self.programs[process] = link_of(thread_id, "exe")
         return record_call(thread_id, process, program, row, entry, result, self.rerooted)
 
-    def _enter(self, thread_id: int, thread: _Thread) -> None:
-        entry = ptrace.syscall_entry(thread_id)
+    def _call(self, thread_id: int, thread: _Thread) -> None:
+        """A stop at the entry or the exit of any call."""
+        at = ptrace.syscall_stop(thread_id)
+        if isinstance(at, SyscallEntry):
+            thread.inside = at
+            self._enter(thread_id, thread, at)
+            return
+        inside, thread.inside = thread.inside, None
+        if at is not None and thread.pending is not None:
+            self.hooks.heard(replace(thread.pending, result=at))
+            self._exit(thread_id, thread)
+            return
+        if at is not None and at < 0 and inside is not None:
+            self.hooks.heard(self._unknown(thread_id, thread, inside, at))
+        ptrace.resume(thread_id, to_exit=True)
+
+    def _unknown(self, thread_id: int, thread: _Thread, entry: SyscallEntry, result: int) -> SyscallRecord:
+        """A call that is not in the table, or that named no path."""
+        process = self._process(thread_id, thread)
+        row = self.tables.get(entry.architecture, {}).get(entry.number)
+        known = self.names.get(entry.number, "") if entry.architecture == X86_64 else ""
+        name = row.name if row is not None else known or f"system call {entry.number}"
+        architecture = "i386" if entry.architecture == I386 else "x86-64"
+        program = self.programs.get(process) or link_of(thread_id, "exe")
+        return SyscallRecord(process, thread_id, program, name, architecture, (), 0, result, entry.words)
+
+    def _enter(self, thread_id: int, thread: _Thread, entry: SyscallEntry | None = None) -> None:
+        entry = entry or ptrace.syscall_entry(thread_id)
         row = self.tables.get(entry.architecture, {}).get(entry.number)
         thread.pending = None
         if row is not None:
@@ -208,6 +241,8 @@ class _Loop:
                     ptrace.set_result(thread_id, 0, instead=True)
             elif record is not None and self.hooks.enter(record):
                 self._want_exit(thread_id, thread, row, record)
+            if self.every:
+                thread.pending = record
         ptrace.resume(thread_id, to_exit=self._to_exit(thread))
 
     def _want_exit(self, thread_id: int, thread: _Thread, row: Row, record: SyscallRecord) -> None:
@@ -227,7 +262,7 @@ class _Loop:
                 ptrace.rewind(thread_id)
             elif answer is Answer.PRETEND:
                 ptrace.set_result(thread_id, 0)
-        ptrace.resume(thread_id)
+        ptrace.resume(thread_id, to_exit=self.every)
 
     def _returned(self, thread_id: int, thread: _Thread) -> None:
         """The BPF program stopped the thread on its way out of a call."""
@@ -277,6 +312,7 @@ class _Loop:
                 self.short_lived.add(stop.message)
             if self.session:
                 self.session.renumbered(stop.message, stop.thread)
+            thread.inside = former.inside if former else None
         if self.session:
             self.session.count(stop.thread)
         thread.process = stop.thread
@@ -290,6 +326,9 @@ class _Loop:
             self.short_lived.add(stop.thread)
         if self.session:
             self.session.remove(stop.thread)
+        if thread is not None and thread.inside is not None:
+            never = thread.pending or self._unknown(stop.thread, thread, thread.inside, NEVER)
+            self.hooks.heard(replace(never, result=NEVER))
         if thread is None or thread.process in (0, stop.thread):
             self.programs.pop(stop.thread, None)
             self.hooks.ended(stop.thread, stop.status)

@@ -7,6 +7,7 @@ import os
 
 from tracejail.model import SyscallRecord
 
+from .engine import NEVER
 from .table import OPENS, ROWS, Decode
 
 _FLAGS = {
@@ -30,12 +31,18 @@ def line(record: SyscallRecord, errors_only: bool = True) -> str | None:
     """The line of a call; None for one that succeeded where only errors are asked for, and for listings."""
     if record.syscall in _LISTINGS or (errors_only and record.result >= 0):
         return None
+    return told(record)
+
+
+def told(record: SyscallRecord) -> str:
+    """The same of any call."""
     paths = ", ".join(quoted(argument.spelled) for argument in record.arguments) or record.address
     flags = f", {flag_words(record.flags)}" if record.syscall in OPENS else ""
     call = f"{record.syscall}({paths}{flags})"
     if record.result < 0:
         name = errno.errorcode.get(-record.result, "?")
-        return f"{call:<{_COLUMN}} Err#{-record.result} {name}"
+        never = record.result == NEVER
+        return f"{call:<{_COLUMN}} (never returned)" if never else f"{call:<{_COLUMN}} Err#{-record.result} {name}"
     return f"{call:<{_COLUMN}} = {record.result}"
 
 

@@ -34,6 +34,7 @@ from .quiet import Quiet
 from .sockets import open_sockets
 from .target import bind_from_now_on
 from .terminal import take_terminal_back
+from .witness import Witness
 
 _STATUS = 0.2          # seconds between two status lines
 _ENDING = 10.0         # seconds that the end of all processes may take
@@ -42,7 +43,8 @@ BLOCKED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def run(
-    stage: Stage, launch: Launch, step: Callable[[Step], Launch], drive: Drive, engine: Engine, answers: Answers, show: Show
+    stage: Stage, launch: Launch, step: Callable[[Step], Launch], drive: Drive, engine: Engine, answers: Answers, show: Show,
+    witness: Witness | None = None,
 ) -> Outcome:
     """Run the target through its phases and return when its last process has ended. `step` says how a step is launched.
 
@@ -50,7 +52,7 @@ def run(
     Whatever happens, no process of the target is left.
     """
     with blocked(BLOCKED):
-        return Run(stage, launch, step, drive, engine, answers, show).go()
+        return Run(stage, launch, step, drive, engine, answers, show, witness).go()
 
 
 class Run:
@@ -58,8 +60,9 @@ class Run:
 
     def __init__(
         self, stage: Stage, launch: Launch, step: Callable[[Step], Launch], drive: Drive, engine: Engine, answers: Answers,
-        show: Show,
+        show: Show, witness: Witness | None = None,
     ) -> None:
+        self.witness = witness
         self.stage, self.launch, self.step, self.drive = stage, launch, step, drive
         self.engine, self.answers, self.show = engine, answers, show
         self.outcome = Outcome()
@@ -104,6 +107,7 @@ class Run:
                 enter=self.enter, finish=self.finish, used=self.used, event=self.event, started=self.born,
                 ended=self.ended, idle=self.idle, pretend=self.pretend, newcomers=self.newcomers,
                 sources={**self.answers.sources(), **self.listeners.sources(), **self.leash.sources()},
+                heard=lambda record: self.witness.call(record, self.outcome.phase) if self.witness else None,
             )
             # There is no shell that would continue a target which the terminal has stopped.
             trace(self.engine, hooks, frozenset({signal.SIGTSTP}) if self.launch.terminal else frozenset())
@@ -209,6 +213,8 @@ class Run:
 
     def ended(self, process: int, status: int) -> None:
         """Of the tracer: a process has ended, of the target or another child of ours."""
+        if self.witness and process in self.members.all:
+            self.witness.ended(process, status)
         self.members.remove(process)
         self.answers.forget_user(process)  # its id may come again
         if self.started is not None and process == self.started.target:
@@ -299,6 +305,8 @@ class Run:
 
     def _start(self, launch: Launch) -> Generator[None, None, Started]:
         started = start(launch, self.members.init)
+        if self.witness:
+            self.witness.launched(started.target)
         ptrace.seize(started.target)
         self.newcomers.append(started.target)
         while started.target not in self.members.all:  # from then on nothing that it does is lost

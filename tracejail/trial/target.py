@@ -100,8 +100,9 @@ def scratch_tree() -> Iterator[Tree]:
 
 
 @contextlib.contextmanager
-def overlay_tree(lower: int) -> Iterator[int]:
-    """A mount that shows the tree `lower` and keeps in memory what is written to it; a descriptor of its root.
+def overlay_tree(lower: int, flags: int = 0) -> Iterator[int]:
+    """A mount that shows the tree `lower` and keeps in memory what is written to it; a descriptor of its root. `flags` are
+    those of kernel.mounts.prepare.
 
     Raises KernelLacksError where the kernel has no overlay.
     """
@@ -119,7 +120,7 @@ def overlay_tree(lower: int) -> Iterator[int]:
             "workdir": f"{prefix}/{scratch.fd}/work",
         }
         try:
-            root = stack.enter_context(new_mount("overlay", options))
+            root = stack.enter_context(new_mount("overlay", options, flags))
         except OSError as error:
             raise KernelLacksError(f"{error.strerror}", "the kernel must have overlayfs (modprobe overlay)") from None
         yield root

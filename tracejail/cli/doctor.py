@@ -1,0 +1,163 @@
+"""The command `doctor`: its words, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+from tracejail.errors import UsageError
+
+from .escape import escape
+from .options import Fields, exactly, trial_options
+from .progress import Talk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tracejail.diagnose import Diagnosis
+    from tracejail.doctor.facts import Call
+    from tracejail.doctor.finding import Finding
+    from tracejail.model import TrialOptions
+
+_MOST = 3            # findings that are shown without -v
+_EVIDENCE = 5        # lines
+_LONGEST = 300       # characters of a line
+_LAST_CALLS = 8      # of one that dies for no known reason
+_COMMANDS = 4        # lines of a remedy
+
+
+def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
+    """Raises TracejailError."""
+    if fields.get("self"):
+        return _self(arguments)
+    as_json, static = bool(fields.pop("json", False)), bool(fields.pop("static", False))
+    if not fields.get("jail"):
+        raise UsageError("doctor: no jail is named", "tracejail doctor -j DIR PROGRAM [ARGUMENT...]")
+    if not arguments and not static:
+        raise UsageError("doctor: no program is named", "name it after the options; or --static: all of the jail")
+    options = trial_options(fields, arguments)
+    from tracejail.diagnose import diagnose
+
+    diagnosis = diagnose(options, talk, static)
+    talk.clear()
+    if as_json:
+        print(json.dumps(document(diagnosis, options)))
+    elif talk.level >= 0:
+        print("\n".join(line[:_LONGEST] for line in report(diagnosis, options, talk.level > 0)))
+    return diagnosis.status
+
+
+def _self(arguments: list[str]) -> int:
+    exactly(arguments, 0, "no words")
+    from tracejail.engines import checks
+
+    rows = checks()
+    taken = next((row.name for row in rows if not row.lacks), "")
+    for row in rows:
+        state = f"not to be had here: {row.lacks}" if row.lacks else "taken by --engine auto" if row.name == taken else "there"
+        print(escape(f"{row.name:<8} {state}; {row.about}"))
+    return 0 if taken else 6
+
+
+def evidence(finding: Finding) -> list[str]:
+    """The lines of a finding, the calls first, as truss(1) has them."""
+    return [*map(call_line, finding.calls[:_EVIDENCE]), *finding.evidence][:_EVIDENCE]
+
+
+def call_line(call: Call) -> str:
+    """One call on one line."""
+    from tracejail.trace.truss import told
+
+    times = f"  ({call.count} times)" if call.count > 1 else ""
+    who = f"{call.record.program}: " if call.record.program else ""
+    state = f"  uid {call.state.uid}" if call.state is not None and call.state.uid else ""
+    return f"{who}{told(call.record)}{state}{times}"
+
+
+def report(diagnosis: Diagnosis, options: TrialOptions, verbose: bool) -> list[str]:
+    """A screen for a tired admin: what happens, the cause, what cures it."""
+    from tracejail.doctor.remedies import commands
+
+    run, found = diagnosis.run, diagnosis.findings
+    lines = [escape(_verdict(diagnosis))]
+    for number, finding in enumerate(found if verbose else found[:_MOST], 1):
+        lines += ["", f"{number}. {finding.confidence.value.upper()}: {escape(finding.message)}"]
+        lines += [f"     {escape(line)}" for line in evidence(finding)]
+        if any(action.kind.value != "advice" for action in finding.actions):
+            lines.append(f"   cure:  {escape(fix_command(options))}")
+        plain = commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
+        shown = plain if verbose else plain[:_COMMANDS]
+        lines += [f"   {'or: ' if not index else '    '}   {escape(line)}" for index, line in enumerate(shown)]
+        if len(plain) > len(shown):
+            lines.append(f"          and {len(plain) - len(shown)} commands more: -v")
+    if len(found) > _MOST and not verbose:
+        lines += ["", "what else might be wrong (-v says more):"]
+        lines += [f"  {finding.confidence.value}: {escape(finding.message)}" for finding in found[_MOST : _MOST + 5]]
+        if len(found) > _MOST + 5:
+            lines.append(f"  and {len(found) - _MOST - 5} more")
+    if diagnosis.status == 3 and run is not None:
+        last = [call for call in run.calls if call.failed][-_LAST_CALLS:]
+        lines += ["", "no cause is known. Its last calls that failed:", *(f"     {escape(call_line(call))}" for call in last)]
+    if run is not None and not run.healthy and run.said.strip():
+        lines += ["", "it said:", *(f"  {escape(line)}" for line in run.said.strip().splitlines()[-5:])]
+    if diagnosis.ruled_out and (verbose or diagnosis.status == 3):
+        lines += ["", "ruled out:", *(f"  {line}" for line in diagnosis.ruled_out)]
+    return lines
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    run, facts = diagnosis.run, diagnosis.facts
+    if run is None:
+        what = "not run" if facts.program or not facts.argv else "it can't be run"
+        return f"{what}: {_count(len(diagnosis.findings))}"
+    if not run.healthy:
+        return f"IT DIES: {run.failure or 'it ' + run.words}"
+    serves = f", listens on {', '.join(run.listens[:3])}" if run.listens else ""
+    if diagnosis.status:
+        return f"IT RUNS, BUT: it {run.words}{serves}"
+    return f"HEALTHY: it {run.words}{serves}; nothing that the host has is missed"
+
+
+def _count(number: int) -> str:
+    return "nothing is wrong with its files" if not number else "1 finding" if number == 1 else f"{number} findings"
+
+
+def fix_command(options: TrialOptions) -> str:
+    """What mends all of it."""
+    words = ["tracejail", "doctor", "--fix", "--apply", "-j", options.jail]
+    if options.user:
+        words += ["-u", options.user]
+    return " ".join(map(shlex.quote, [*words, *options.argv]))
+
+
+def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:
+    """For a program."""
+    run = diagnosis.run
+    return {
+        "status": diagnosis.status,
+        "healthy": diagnosis.status == 0,
+        "runs": diagnosis.runs,
+        "seconds": round(diagnosis.seconds, 3),
+        "program": diagnosis.facts.program,
+        "ended": run.words if run else "",
+        "failure": run.failure if run else "",
+        "findings": [_finding(finding, options) for finding in diagnosis.findings],
+        "ruled_out": list(diagnosis.ruled_out),
+        "output": run.said.splitlines()[-20:] if run else [],
+    }
+
+
+def _finding(finding: Finding, options: TrialOptions) -> dict[str, Any]:
+    from tracejail.doctor.remedies import commands
+
+    return {
+        "rule": finding.rule,
+        "confidence": finding.confidence.value,
+        "quiet": finding.quiet,
+        "path": finding.path,
+        "message": finding.message,
+        "evidence": evidence(finding),
+        "remedy": commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root)),
+    }

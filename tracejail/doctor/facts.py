@@ -1,0 +1,271 @@
+"""What is known of a jail and of a run in it: the nouns that rules are about. Nothing here looks at a machine itself: the
+two trees are handed in by the use case, and answer the same question in the same way each time."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tracejail.model import EntryType, SyscallRecord
+
+GONE = (-errno.ENOENT, -errno.ENOTDIR)
+REFUSED = (-errno.EACCES, -errno.EPERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An object of a tree, its last link not followed. `foreign` names the virtual file system that it is on (proc, sys,
+    devpts...), "" for what lies on a disk or in memory. `links` counts its names."""
+
+    path: str
+    type: EntryType
+    mode: int
+    uid: int
+    gid: int
+    size: int = 0
+    target: str = ""
+    device: tuple[int, int] | None = None
+    foreign: str = ""
+    links: int = 1
+
+    @property
+    def standing(self) -> str:
+        """Its mode and owner, as a line of evidence."""
+        return f"{self.path}: mode {self.mode:04o}, owner {self.uid}:{self.gid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A path followed to its end in one tree, as path_resolution(7) says. `found` is the object; where it is None, `stop` is
+    the first path that is not there and `why` is absent, not-a-directory or loop. `hops` are all that was passed, links and
+    directories, the last object with them."""
+
+    found: Node | None
+    stop: str
+    why: str
+    hops: tuple[Node, ...]
+
+    @property
+    def links(self) -> tuple[Node, ...]:
+        """The symbolic links that were followed."""
+        return tuple(hop for hop in self.hops if hop.type is EntryType.SYMLINK and hop is not self.found)
+
+    @property
+    def lead(self) -> str:
+        """Where a way that ends nowhere was to lead: what the last link names, where that is not there; else `stop`."""
+        if not self.links:
+            return self.stop
+        last = self.links[-1]
+        named = posixpath.normpath(posixpath.join(posixpath.dirname(last.path), last.target))
+        return named if f"{named}/".startswith(self.stop + "/") else self.stop
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the kernel and the loader make of a file that is executed or loaded. `kind` is elf, script, empty or other.
+    `order` is of bytes: little or big."""
+
+    kind: str
+    interpreter: str = ""            # PT_INTERP, or the word after "#!"
+    argument: str = ""               # of a script: what follows it
+    machine: str = ""                # of an ELF file: x86-64, i386, aarch64...
+    bits: int = 0
+    needed: tuple[str, ...] = ()
+    soname: str = ""
+    whole: bool = True               # its headers and segments are all in the file
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A library that the loader of the tree would not find for a program."""
+
+    name: str
+    needed_by: str
+    searched: tuple[str, ...]
+
+
+class Tree(Protocol):
+    """A tree that is looked at, the jail's or the host's. Paths are absolute and as seen from its root."""
+
+    def node(self, path: str) -> Node | None:
+        """The object at a path, links before its last name followed."""
+
+    def way(self, path: str, follow: bool = True, base: str = "/") -> Way:
+        """Where a path leads."""
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """The names in a directory; () for none, and where it is none."""
+
+    def start(self, path: str, limit: int = 65536) -> bytes:
+        """The beginning of a regular file, its links followed; b"" where there is none."""
+
+    def same(self, path: str, other: Tree) -> bool:
+        """Whether a regular file has the same bytes in another tree."""
+
+    def program(self, path: str) -> Program:
+        """What a file is for execve(2) and the loader."""
+
+    def lost(self, path: str) -> tuple[Lost, ...]:
+        """The libraries that a program lacks, by the tree's own loader rules."""
+
+    def needs(self, path: str) -> tuple[str, ...]:
+        """All files, and links to them, that a program needs by what its own files say: interpreters and libraries."""
+
+    def cached(self, soname: str) -> tuple[str, ...]:
+        """The paths that the tree's ld.so.cache has for a library."""
+
+    def everything(self) -> tuple[Node, ...]:
+        """All objects of the tree on its own file systems, in no order that matters; of a huge one as many as are kept."""
+
+    def library(self, soname: str, like: str) -> str:
+        """Where the tree's loader finds a library for a program `like`; "" where it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class JailMount:
+    """A mount at or beneath the jail's root, as mountinfo (proc_pid_mountinfo(5)) has it; `path` as seen from the jail."""
+
+    path: str
+    type: str
+    flags: frozenset[str]            # ro, nosuid, nodev, noexec
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the kernel would judge a thread by, at the moment of a call that it refused."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    capabilities: frozenset[int]     # effective
+    seccomp: int                     # 0, or 2 for a filter
+    no_new_privs: bool
+    limits: tuple[tuple[str, str], ...]   # name and soft limit of /proc/PID/limits
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the run: what failed, and what of the rest a rule may need. `order` counts all that were kept."""
+
+    order: int
+    record: SyscallRecord
+    phase: str = "start"
+    state: State | None = None       # of a call that was refused (EACCES, EPERM), or that met a limit
+    count: int = 1                   # how often the same call had the same result
+    used: str = ""                   # of a listing that ended: how many names it gave, as a number
+
+    @property
+    def result(self) -> int:
+        return self.record.result
+
+    @property
+    def name(self) -> str:
+        return self.record.syscall
+
+    @property
+    def failed(self) -> bool:
+        return self.record.result < 0
+
+    @property
+    def path(self) -> str:
+        """The last path that it names, from the jail's root; "" where it names none."""
+        return path_of(self.record, -1)
+
+
+def path_of(record: SyscallRecord, which: int) -> str:
+    """A path of a call, from the jail's root, `..` and links kept; "" where it has none."""
+    if not record.arguments:
+        return ""
+    argument = record.arguments[which]
+    if argument.spelled.startswith("/"):
+        return (argument.root if argument.root != "/" else "") + argument.spelled
+    return f"{argument.base.rstrip('/')}/{argument.spelled}" if argument.spelled else argument.base
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a process: its program, its parent, and the status as a shell has it (128 and the signal)."""
+
+    process: int
+    program: str
+    status: int
+    order: int                       # of the calls before it
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run in the jail (or on the host, to compare): its calls in their order and how it ended."""
+
+    calls: tuple[Call, ...]
+    status: int | None               # of the program, as a shell has it; None where it had to be stopped
+    words: str                       # how it ended
+    healthy: bool                    # it ended, or served, as it should
+    failure: str = ""                # why not, where that is not its status
+    stopped: bool = False            # it ran on until it was told to stop
+    timed_out: bool = False
+    output: bytes = b""
+    errors: bytes = b""
+    log: bytes = b""                 # what it said to the system log
+    exercise: bytes = b""            # what a failed exercise said
+    listens: tuple[str, ...] = ()
+    ends: tuple[Ended, ...] = ()
+    clipped: bool = False            # there were more calls than are kept
+
+    @property
+    def said(self) -> str:
+        """All that it said, to whomever."""
+        parts = (self.errors, self.output, self.log, self.exercise, self.failure.encode("utf-8", "surrogateescape"))
+        return b"\n".join(parts).decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that rules look at. `host` is None where there is none to ask; `run` where nothing was run."""
+
+    jail: Tree
+    host: Tree
+    argv: tuple[str, ...]            # () where no program is named
+    program: str                     # the path that would be executed; "" where PATH leads nowhere
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    search: tuple[str, ...] = ()     # PATH of the environment
+    environment: tuple[tuple[str, str], ...] = ()
+    directory: str = "/"
+    machine: str = "x86-64"          # of the kernel
+    mounts: tuple[JailMount, ...] = ()
+    above: tuple[Node, ...] = ()     # the jail's own directory and all above it, by their paths on the host
+    run: RunFacts | None = None
+    outside: RunFacts | None = None  # the same command on the host, where it was run
+    harmless: Callable[[str], str | None] = lambda _: None   # why it does not matter that a path is absent
+    withheld: frozenset[int] = frozenset()    # capabilities that doctor's own trial does not give
+    private_network: bool = True
+    programs: tuple[str, ...] = field(default=())   # executable files of the jail, where none is named
+
+    def dangles(self, path: str, way: Way) -> bool:
+        """Whether a path of the jail that leads nowhere does so by a link: not one that leads to where its own name would be,
+        as /bin does."""
+        if not way.links or way.found is not None:
+            return False
+        return self.jail.node(path) is not None or posixpath.basename(way.lead) != posixpath.basename(path)
+
+    def calls(self) -> Iterator[Call]:
+        """Those of the run in the jail."""
+        yield from self.run.calls if self.run else ()
+
+    def mount_of(self, path: str) -> JailMount | None:
+        """The mount that a path of the jail lies on; None where the mounts are not known."""
+        real = self.jail.way(path).found
+        place = real.path if real is not None else path
+        beneath = [mount for mount in self.mounts if mount.path == "/" or f"{place}/".startswith(mount.path + "/")]
+        return max(beneath, key=lambda mount: len(mount.path), default=None)
+
+    def failed(self, *numbers: int) -> Iterator[Call]:
+        """Those that failed, with one of these results where any are given."""
+        for call in self.calls():
+            if call.failed and (not numbers or call.result in numbers):
+                yield call

@@ -1,0 +1,157 @@
+"""A run in a jail as it is, of which every call is heard: the facts of doctor's rules. Nothing is answered or changed."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field, replace
+
+from tracejail.doctor.facts import Call, Ended, JailMount, RunFacts, State
+from tracejail.jail.enter import Launch, Stage
+from tracejail.jail.tree import open_tree
+from tracejail.kernel.standing import standing_of
+from tracejail.learner import Learner
+from tracejail.model import SyscallRecord, Want
+from tracejail.trace.engine import Engine
+from tracejail.trace.table import LOOKS, OPENS
+from tracejail.trial.answers import Answers, Manner
+from tracejail.trial.mounted import Mounted, mounted
+from tracejail.trial.outcome import Outcome, as_expected, end_words, exit_status
+from tracejail.trial.run import run
+from tracejail.trial.target import MOUNT_TYPES, new_supply, present_devices, rules_of
+from tracejail.trial.witness import Witness
+
+EVERY = Engine("every", b"", every=True)
+_MOST = 50_000     # calls that are kept, each once for its program, path and result
+# Of calls with these results it is noted what the kernel judged the caller by.
+_JUDGED = frozenset((
+    errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EAGAIN, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOSYS,
+    errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+))
+# What fails by the way, in any program: no news.
+_ORDINARY = {
+    "read": {errno.EAGAIN, errno.EINTR}, "recvmsg": {errno.EAGAIN, errno.EINTR}, "recvfrom": {errno.EAGAIN, errno.EINTR},
+    "accept": {errno.EAGAIN, errno.EINTR}, "accept4": {errno.EAGAIN, errno.EINTR}, "futex": {errno.EAGAIN, errno.EINTR},
+    "ioctl": {errno.ENOTTY}, "wait4": {errno.ECHILD}, "lseek": {errno.ESPIPE},
+}
+_RESTARTS = range(-516, -511)   # ERESTARTSYS and kin, linux/errno.h: never seen by the program
+_ENDS = frozenset(("exit", "exit_group"))
+
+
+@dataclass(slots=True)
+class Notebook:
+    """What is kept of a run."""
+
+    calls: dict[tuple[object, ...], Call] = field(default_factory=dict)
+    ends: list[Ended] = field(default_factory=list)
+    programs: dict[int, str] = field(default_factory=dict)
+    fresh: set[int] = field(default_factory=set)      # processes of ours that have not executed their program yet
+    heard: int = 0
+    clipped: bool = False
+
+    def witness(self) -> Witness:
+        """The function values."""
+        return Witness(self.call, self.fresh.add, self.ended)
+
+    def call(self, record: SyscallRecord, phase: str) -> None:
+        """One has returned."""
+        self.heard += 1
+        executes = record.syscall.startswith("exec")
+        if record.process in self.fresh:
+            if not executes and not (record.syscall == "chdir" and record.result < 0):
+                return  # Python's, on its way to the exec
+            if record.result >= 0:
+                self.fresh.discard(record.process)
+            record = replace(record, program="")
+        elif executes and record.result >= 0:
+            self.programs.pop(record.process, None)
+        else:
+            self.programs.setdefault(record.process, record.program)
+        failed = record.result < 0
+        number = -record.result
+        if record.syscall in _ENDS or record.result in _RESTARTS or (failed and number in _ORDINARY.get(record.syscall, ())):
+            return
+        if not failed and not _worth(record):
+            return
+        words = () if record.arguments or record.address else record.words
+        result = min(record.result, 0)
+        key: tuple[object, ...] = (
+            record.program, record.syscall, record.arguments, record.address, record.flags, result, words,
+        )
+        known = self.calls.get(key)
+        if known is not None and failed:
+            self.calls[key] = replace(known, count=known.count + 1)
+            return
+        if len(self.calls) >= _MOST:
+            self.clipped = True
+            return
+        state = _state(record.thread) if failed and number in _JUDGED else None
+        if known is not None:
+            key = (*key, self.heard)  # successes are kept in their order, too
+        self.calls[key] = Call(self.heard, record, phase, state)
+
+    def ended(self, process: int, status: int) -> None:
+        """A process has."""
+        self.ends.append(Ended(process, self.programs.pop(process, ""), exit_status(status), self.heard))
+
+    def facts(self, outcome: Outcome, expect: int) -> RunFacts:
+        """When it is over."""
+        status = exit_status(outcome.status) if outcome.status is not None else None
+        return RunFacts(
+            calls=tuple(sorted(self.calls.values(), key=lambda call: call.order)),
+            status=None if outcome.stopped else status,
+            words=end_words(outcome.status),
+            healthy=as_expected(outcome, expect),
+            failure=outcome.failure,
+            stopped=outcome.stopped,
+            timed_out=outcome.timed_out,
+            output=outcome.output,
+            errors=outcome.errors,
+            log=outcome.log,
+            exercise=outcome.failed_output,
+            listens=tuple(outcome.listens),
+            ends=tuple(self.ends),
+            clipped=self.clipped,
+        )
+
+
+def _worth(record: SyscallRecord) -> bool:
+    """Whether a call that went well is one that a rule may ask for: what was executed, opened, listed, made or reached, and
+    who it became."""
+    if not record.arguments:
+        return not record.syscall.startswith(("send", "clone"))
+    return record.syscall in OPENS or record.syscall not in LOOKS or record.arguments[-1].want is not Want.OBJECT
+
+
+def _state(thread: int) -> State | None:
+    found = standing_of(thread)
+    if found is None:
+        return None
+    return State(
+        found.uid, found.gid, found.groups, found.capabilities, found.seccomp, found.no_new_privs, found.limits
+    )
+
+
+def run_in_jail(work: Learner, jail: str, launch: Launch) -> tuple[RunFacts, tuple[JailMount, ...]]:
+    """Run the target in a jail as it is; the jail is not changed. Raises KernelLacksError, InputOutputError, Interrupted."""
+    with mounted(jail) as shown:
+        return _run(work, shown, launch)
+
+
+def _run(work: Learner, shown: Mounted, launch: Launch) -> tuple[RunFacts, tuple[JailMount, ...]]:
+    own = {(mount.type, mount.path) for mount in shown.own}
+    named = [name for name, row in MOUNT_TYPES.items() if row in own or name in work.options.mounts]
+    tree = open_tree(shown.root, "the jail: ", in_memory=True)
+    supply = new_supply(work.host, tree, rules_of(work.options, frozenset(named)))
+    answers = Answers(supply, Manner.VERIFY, lambda _: None)
+    stage = Stage(
+        shown.root, work.options.network == "private", tuple(MOUNT_TYPES[name] for name in named),
+        present_devices(shown.root), shown.attached,
+    )
+    notes = Notebook()
+    outcome = run(
+        stage, launch, lambda step: work.step(launch, step), work.drive("doctor"), EVERY, answers, work.show, notes.witness()
+    )
+    lines = tuple(
+        JailMount(line.point, line.type, line.flags & {"ro", "nosuid", "nodev", "noexec"}, line.source) for line in shown.lines
+    )
+    return notes.facts(outcome, work.options.expect), lines
