@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 
 from tracejail.errors import UsageError
 
@@ -85,11 +84,9 @@ def report(diagnosis: Diagnosis, options: TrialOptions, verbose: bool) -> list[s
     for number, finding in enumerate(found if verbose else found[:_MOST], 1):
         lines += ["", f"{number}. {finding.confidence.value.upper()}: {escape(finding.message)}"]
         lines += [f"     {escape(line)}" for line in evidence(finding)]
-        if any(action.kind.value != "advice" for action in finding.actions):
-            lines.append(f"   cure:  {escape(fix_command(options))}")
         plain = commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
         shown = plain if verbose else plain[:_COMMANDS]
-        lines += [f"   {'or: ' if not index else '    '}   {escape(line)}" for index, line in enumerate(shown)]
+        lines += [f"   {'cure:' if not index else '     '}  {escape(line)}" for index, line in enumerate(shown)]
         if len(plain) > len(shown):
             lines.append(f"          and {len(plain) - len(shown)} commands more: -v")
     if len(found) > _MOST and not verbose:
@@ -122,14 +119,6 @@ def _verdict(diagnosis: Diagnosis) -> str:
 
 def _count(number: int) -> str:
     return "nothing is wrong with its files" if not number else "1 finding" if number == 1 else f"{number} findings"
-
-
-def fix_command(options: TrialOptions) -> str:
-    """What mends all of it."""
-    words = ["tracejail", "doctor", "--fix", "--apply", "-j", options.jail]
-    if options.user:
-        words += ["-u", options.user]
-    return " ".join(map(shlex.quote, [*words, *options.argv]))
 
 
 def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:

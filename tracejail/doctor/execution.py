@@ -41,8 +41,9 @@ def execution(facts: Facts) -> Iterator[Finding]:
 
 def named_program(facts: Facts) -> Iterator[Finding]:
     """What is wrong with the program that was asked for, by its files alone."""
-    if facts.run is None and facts.program:
-        yield from faults(facts, facts.program, ())
+    for path in (facts.program,) if facts.program else facts.programs:
+        if facts.run is None:
+            yield from faults(facts, path, ())
     if facts.argv and not facts.program:
         name = facts.argv[0]
         places = [f"{directory.rstrip('/')}/{name}" for directory in facts.search]

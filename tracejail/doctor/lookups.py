@@ -27,9 +27,9 @@ def absent(facts: Facts) -> Iterator[Finding]:
         found.setdefault(call.path, []).append(call)
     for path, calls in found.items():
         way = facts.host.way(path)
-        if way.found is None or way.found.foreign or way.found.type is EntryType.SOCKET or facts.harmless(path):
+        if way.found is None or way.found.type is EntryType.SOCKET or any(hop.foreign for hop in way.hops):
             continue
-        if path in _INDEXES or path in left_over:
+        if path in _INDEXES or path in left_over or facts.harmless(path):
             continue
         here = facts.jail.way(path)
         if here.found is not None:

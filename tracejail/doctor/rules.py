@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import execution, lookups
+from . import execution, libraries, lookups
 from .facts import Facts
 from .finding import Finding
 
@@ -20,6 +20,10 @@ class Rule(NamedTuple):
 RULES: tuple[Rule, ...] = (
     Rule(execution.named_program, "the program is there and can be executed"),
     Rule(execution.execution, "each program that was started has its interpreter, and the right architecture"),
+    Rule(libraries.lost_libraries, "each library that was looked for was found"),
+    Rule(libraries.unmapped_libraries, "the code of each library could be mapped"),
+    Rule(libraries.other_versions, "no library is of another version"),
+    Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )

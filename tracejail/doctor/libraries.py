@@ -1,0 +1,149 @@
+"""Libraries that a loader does not find, as ld.so(8) looks for them: one finding a library, not one a probe."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from tracejail.model import EntryType
+
+from .execution import bring_over
+from .facts import GONE, REFUSED, Call, Facts
+from .finding import Action, Confidence, Finding, Kind
+from .remedies import bring, make_directory
+
+_OPENS = frozenset(("open", "openat", "openat2"))
+_NAME = re.compile(r"\.so(\.[0-9A-Za-z_.-]+)?$")
+_INDEXES = ("ld.so.", "gconv-modules")     # the loader's own files, which end like a library
+_DEFAULT = re.compile(r"(/usr)?/lib(64|32|x32)?(/[a-z0-9_]+-linux-[a-z0-9]+)?$")   # directories that need no cache
+_SELF = "/proc/self/exe"                   # readlink(2) of it is how $ORIGIN is known
+_VERSION = re.compile(r"^(?:\S+: )?(\S+): version `([^']+)' not found", re.MULTILINE)
+_SYMBOL = re.compile(r"symbol lookup error: (\S+): undefined symbol", re.MULTILINE)
+_RELOCATION = re.compile(r"Error relocating (\S+?): \S+: symbol not found")
+_LOST_BY_LOADER = 127                      # the status that it ends with
+
+
+def lost_libraries(facts: Facts) -> Iterator[Finding]:
+    """A library that was looked for in every directory, and found in none."""
+    probes: dict[tuple[str, str], list[Call]] = {}
+    for call in facts.failed(*GONE):
+        name = os.path.basename(call.path)
+        if call.name in _OPENS and _NAME.search(name) and not name.startswith(_INDEXES):
+            probes.setdefault((call.record.program, name), []).append(call)
+    opened = {
+        (call.record.program, os.path.basename(call.path)) for call in facts.calls() if call.name in _OPENS and not call.failed
+    }
+    for (program, name), calls in probes.items():
+        if (program, name) not in opened:
+            finding = _lost(facts, program, name, calls)
+            if finding is not None:
+                yield finding
+
+
+def _lost(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding | None:
+    run = facts.run
+    assert run is not None
+    died = any(end.program == program and end.status == _LOST_BY_LOADER for end in run.ends)
+    matters = name in run.said or died
+    paths = [call.path for call in calls]
+    here = _anywhere(facts, name, program)
+    on_host = facts.host.library(name, program) or next((path for path in paths if facts.host.way(path).found), "")
+    if not matters and not on_host:
+        return None
+    confidence = Confidence.CERTAIN if matters and (here or on_host) else Confidence.LIKELY
+    asked, quiet = tuple(calls), not matters
+    if here:
+        no_self = [call for call in facts.failed(*GONE) if call.path == _SELF and call.record.program == program]
+        if no_self:
+            message = f"/proc is not mounted in the jail: {program} can't tell where it lies ($ORIGIN), and does not find {name}"
+            action = Action(Kind.MOUNT, "/proc", "proc")
+            return Finding("origin", confidence, "/proc", message, (action,), (*no_self, *calls[:2]), (f"{here}: is there",), 15)
+        message = f"{name}, which {program} needs, is in the jail at {here}, and no ld.so.cache leads its loader there"
+        actions = _index(facts, os.path.dirname(here))
+        return Finding("library-place", confidence, here, message, actions, asked, (f"{here}: is there",), 15, quiet)
+    stale = next((path for path in paths if path in facts.jail.cached(name)), "")
+    actions = bring(facts, on_host) if on_host else ()
+    if actions and not _DEFAULT.match(os.path.dirname(on_host)) and on_host not in paths:
+        actions = (*actions, *_index(facts, os.path.dirname(on_host)))
+    where = f"the host has it at {on_host}" if on_host else "and the host has it not either"
+    said = " (the jail's ld.so.cache says that it were there)" if stale else ""
+    message = f"{name}, which {program} needs, is not in the jail{said}; {where}"
+    return Finding("library", confidence, on_host or name, message, actions, asked, weight=15, quiet=quiet)
+
+
+def _index(facts: Facts, directory: str) -> tuple[Action, ...]:
+    if _DEFAULT.match(directory):
+        return (Action(Kind.CACHE, "/etc/ld.so.cache"),)
+    line = Action(Kind.LINE, "/etc/ld.so.conf", directory)
+    return (*make_directory(facts, "/etc"), line, Action(Kind.CACHE, "/etc/ld.so.cache"))
+
+
+def _anywhere(facts: Facts, name: str, program: str) -> str:
+    """Where in the jail such a library lies, one that the program could load."""
+    want = facts.jail.program(program)
+    for node in facts.jail.everything():
+        if os.path.basename(node.path) == name and node.type in (EntryType.FILE, EntryType.SYMLINK):
+            found = facts.jail.program(node.path)
+            if found.kind == "elf" and (want.kind != "elf" or (found.machine, found.bits) == (want.machine, want.bits)):
+                return node.path
+    return ""
+
+
+def unmapped_libraries(facts: Facts) -> Iterator[Finding]:
+    """A library that is opened, and whose code may not be mapped: its file system is mounted noexec."""
+    last: dict[int, Call] = {}
+    for call in facts.calls():
+        if call.name in _OPENS and not call.failed and _NAME.search(call.path):
+            last[call.record.process] = call
+        elif call.name == "mmap" and call.result in REFUSED and call.record.process in last:
+            opened = last[call.record.process]
+            mount = facts.mount_of(opened.path)
+            if mount is not None and "noexec" in mount.flags:
+                yield Finding(
+                    "noexec-library", Confidence.CERTAIN, mount.path,
+                    f"{opened.path} lies on a file system that is mounted noexec ({mount.path}): its code can't be mapped",
+                    (Action(Kind.ADVICE, mount.path, f"mount -o remount,exec for {mount.path} of the jail"),),
+                    (opened, call), weight=15,
+                )
+
+
+def other_versions(facts: Facts) -> Iterator[Finding]:
+    """A library of the jail that is another than the host's, where the loader says that something is not in it."""
+    if facts.run is None:
+        return
+    said = facts.run.said
+    blamed = [(match[1], f"has no version {match[2]}") for match in _VERSION.finditer(said)]
+    for match in (*_SYMBOL.finditer(said), *_RELOCATION.finditer(said)):
+        blamed += [(path, f"lacks a symbol that {match[1]} needs") for path in _loaded(facts) if path != match[1]]
+    for path, what in blamed:
+        found = facts.jail.way(path).found
+        if found is None or facts.host.way(path).found is None or facts.jail.same(path, facts.host):
+            continue
+        yield Finding(
+            "library-version", Confidence.CERTAIN, path, f"{path} in the jail is another than the host's, and {what}",
+            bring_over(facts, path), evidence=(f"{found.path}: {found.size} bytes",), weight=15,
+        )
+
+
+def _loaded(facts: Facts) -> list[str]:
+    return list(dict.fromkeys(
+        call.path for call in facts.calls() if call.name in _OPENS and not call.failed and _NAME.search(call.path)
+    ))
+
+
+def static_libraries(facts: Facts) -> Iterator[Finding]:
+    """What the loader would not find, by the files of the jail alone."""
+    if facts.run is not None:
+        return
+    for program in (facts.program,) if facts.program else facts.programs:
+        for lost in facts.jail.lost(program):
+            on_host = facts.host.library(lost.name, program)
+            where = f"the host has it at {on_host}" if on_host else "and the host has it not either"
+            yield Finding(
+                "library", Confidence.CERTAIN if on_host else Confidence.LIKELY, on_host or lost.name,
+                f"{lost.name}, which {lost.needed_by} needs, is not in the jail; {where}",
+                bring(facts, on_host) if on_host else (),
+                evidence=(f"{lost.needed_by}: DT_NEEDED {lost.name}",),
+            )
+
