@@ -15,7 +15,7 @@ from tracejail.trace.engine import Engine
 from tracejail.trace.table import LOOKS, OPENS
 from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.mounted import Mounted, mounted
-from tracejail.trial.outcome import Outcome, as_expected, end_words, exit_status
+from tracejail.trial.outcome import Outcome, as_expected, ended_words, exit_status
 from tracejail.trial.run import run
 from tracejail.trial.target import MOUNT_TYPES, new_supply, present_devices, rules_of
 from tracejail.trial.witness import Witness
@@ -99,7 +99,7 @@ class Notebook:
         return RunFacts(
             calls=tuple(sorted(self.calls.values(), key=lambda call: call.order)),
             status=None if outcome.stopped else status,
-            words=end_words(outcome.status),
+            words=ended_words(outcome),
             healthy=as_expected(outcome, expect),
             failure=outcome.failure,
             stopped=outcome.stopped,

@@ -24,6 +24,7 @@ _MOST = 3            # findings that are shown without -v
 _EVIDENCE = 5        # lines
 _LONGEST = 300       # characters of a line
 _LAST_CALLS = 8      # of one that dies for no known reason
+_LOG = 1 << 20       # bytes of a log that are read, its last
 _COMMANDS = 4        # lines of a remedy
 
 
@@ -31,6 +32,8 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
     """Raises TracejailError."""
     if fields.get("self"):
         return _self(arguments)
+    if "explain" in fields:
+        return _explain(str(fields["explain"]), arguments)
     as_json, static = bool(fields.pop("json", False)), bool(fields.pop("static", False))
     if not fields.get("jail"):
         raise UsageError("doctor: no jail is named", "tracejail doctor -j DIR PROGRAM [ARGUMENT...]")
@@ -46,6 +49,26 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
     elif talk.level >= 0:
         print("\n".join(line[:_LONGEST] for line in report(diagnosis, options, talk.level > 0)))
     return diagnosis.status
+
+
+def _explain(text: str, arguments: list[str]) -> int:
+    exactly(arguments, 0, "--explain TEXT, in quotes, or a file")
+    from tracejail.doctor.messages import explain
+
+    if os.path.isfile(text):
+        with open(text, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOG))
+            text = stream.read(_LOG).decode("utf-8", "surrogateescape")
+    found = list(explain(text))
+    for message in found:
+        print(escape(message.line[:_LONGEST]))
+        print(f"  may mean: {escape(message.means)}")
+        print(f"  decided by: {message.decides}")
+    if not found:
+        print("no message in it is known; tracejail doctor -j DIR PROGRAM looks at the jail itself")
+        return 3
+    print("to know: tracejail doctor -j DIR PROGRAM")
+    return 1
 
 
 def _self(arguments: list[str]) -> int:

@@ -89,6 +89,7 @@ NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newli
 REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
 SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
 DOCTOR = (
+    Option("--explain", "explain", "TEXT", "no jail: what a message, or those of a log file, may mean in one"),
     Option("--static", "static", "", "run nothing: what its files alone show; without PROGRAM of all programs in the jail"),
 )
 EXPORT = (
