@@ -16,7 +16,7 @@ from tracejail.jail.enter import CAPABILITIES
 from tracejail.kernel.capabilities import NAMES
 from tracejail.learner import learner
 from tracejail.model import TYPES, EntryType, TrialOptions
-from tracejail.resolve.host import open_host_root
+from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.policy import harmless
 from tracejail.show import Show
 from tracejail.trial.answers import Manner
@@ -49,20 +49,30 @@ def diagnose(options: TrialOptions, show: Show, static: bool = False) -> Diagnos
 
     Raises UsageError, KernelLacksError, InputOutputError, Interrupted.
     """
+    return diagnose_root(options, show, open_jail(options.jail), static=static)
+
+
+def open_jail(path: str) -> HostRoot:
+    """Raises UsageError."""
+    if not os.path.isdir(path):
+        raise UsageError(f"{path}: no such jail", "name a directory with -j")
+    return open_host_root(path)
+
+
+def diagnose_root(options: TrialOptions, show: Show, root: HostRoot, above: int = -1, static: bool = False) -> Diagnosis:
+    """The same, of a jail with a layer of changes `above` it; `root` shows both."""
     began = time.monotonic()
-    facts = look(options)
+    facts = look(options, root)
     if not static and facts.program:
         work = learner(options, show, EVERY, facts.program)
-        run, mounts = run_in_jail(work, options.jail, work.launch(False, Manner.VERIFY))
+        run, mounts = run_in_jail(work, options.jail, work.launch(False, Manner.VERIFY), above)
         facts = replace(facts, run=run, mounts=mounts, private_network=options.network == "private")
     return judge(facts, time.monotonic() - began)
 
 
-def look(options: TrialOptions) -> Facts:
+def look(options: TrialOptions, root: HostRoot) -> Facts:
     """What can be known of a jail without a run in it. Raises UsageError."""
-    if not os.path.isdir(options.jail):
-        raise UsageError(f"{options.jail}: no such jail", "name a directory with -j")
-    jail, host = View(open_host_root(options.jail)), View(open_host_root(options.host_root))
+    jail, host = View(root), View(open_host_root(options.host_root))
     user = find_identity(host.root, options.user)
     environment = caller_environment(options.environment)
     search = tuple(word or "/" for word in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"))

@@ -131,9 +131,12 @@ def _state(thread: int) -> State | None:
     )
 
 
-def run_in_jail(work: Learner, jail: str, launch: Launch) -> tuple[RunFacts, tuple[JailMount, ...]]:
-    """Run the target in a jail as it is; the jail is not changed. Raises KernelLacksError, InputOutputError, Interrupted."""
-    with mounted(jail) as shown:
+def run_in_jail(work: Learner, jail: str, launch: Launch, above: int = -1) -> tuple[RunFacts, tuple[JailMount, ...]]:
+    """Run the target in a jail as it is, or with a layer of changes `above` it; the jail is not changed.
+
+    Raises KernelLacksError, InputOutputError, Interrupted.
+    """
+    with mounted(jail, above) as shown:
         return _run(work, shown, launch)
 
 

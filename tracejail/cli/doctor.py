@@ -39,7 +39,13 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
         raise UsageError("doctor: no jail is named", "tracejail doctor -j DIR PROGRAM [ARGUMENT...]")
     if not arguments and not static:
         raise UsageError("doctor: no program is named", "name it after the options; or --static: all of the jail")
+    apply = bool(fields.pop("apply", False))
+    fix = bool(fields.pop("fix", False)) or apply
+    if fix and (static or not arguments):
+        raise UsageError("doctor: --fix runs the program again and again", "name the program, and leave out --static")
     options = trial_options(fields, arguments)
+    if fix:
+        return _fix(options, talk, as_json, apply)
     from tracejail.diagnose import diagnose
 
     diagnosis = diagnose(options, talk, static)
@@ -49,6 +55,45 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
     elif talk.level >= 0:
         print("\n".join(line[:_LONGEST] for line in report(diagnosis, options, talk.level > 0)))
     return diagnosis.status
+
+
+def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool) -> int:
+    from tracejail.cure import cure
+
+    done = cure(options, talk, apply)
+    talk.clear()
+    after = done.after
+    if as_json:
+        told = {
+            **document(after, options), "runs": done.runs, "seconds": round(done.seconds, 3), "applied": apply,
+            "notes": list(done.notes), "causes": [_finding(finding, options) for finding in done.applied],
+        }
+        print(json.dumps(told))
+    elif talk.level >= 0:
+        print("\n".join(line[:_LONGEST] for line in _cured(done.before, after, done.applied, done.runs, options, talk.level > 0)))
+        for note in done.notes:
+            print(f"note: {escape(note)}")
+        if done.applied:
+            print("all of it was done to the jail" if apply else "nothing of it was done to the jail: --apply does it")
+    return after.status
+
+
+def _cured(
+    before: Diagnosis, after: Diagnosis, applied: tuple[Finding, ...], runs: int, options: TrialOptions, verbose: bool
+) -> list[str]:
+    from tracejail.doctor.remedies import commands
+
+    if not applied:
+        return report(before, options, verbose)
+    lives = after.run is not None and after.run.healthy
+    lines = [f"{'IT LIVES' if lives else 'IT STILL DIES'} after {runs} runs, with {len(applied)} cured:"]
+    for number, finding in enumerate(applied, 1):
+        lines.append(f"{number}. {escape(finding.message)}")
+        plain = commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
+        lines += [f"     {escape(line)}" for line in (plain if verbose else plain[:_COMMANDS])]
+    if not lives:
+        lines += ["", *report(after, options, verbose)]
+    return lines
 
 
 def _explain(text: str, arguments: list[str]) -> int:

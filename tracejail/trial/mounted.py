@@ -12,7 +12,7 @@ from tracejail.kernel import mounts
 from tracejail.kernel.mountinfo import MountLine, mount_lines
 from tracejail.model import JailPath, Mount
 
-from .target import MOUNT_TYPES, overlay_tree
+from .target import MOUNT_TYPES, overlay_tree, scratch_tree
 
 # File systems whose objects the kernel makes: each stage has its own of them (Stage.mounts), and no copy.
 _OWN = frozenset(kind for kind, _ in MOUNT_TYPES.values())
@@ -53,8 +53,8 @@ def _inner(line: MountLine, path: str) -> MountLine:
 
 
 @contextlib.contextmanager
-def mounted(jail: str) -> Iterator[Mounted]:
-    """Raises KernelLacksError, OSError."""
+def mounted(jail: str, above: int = -1) -> Iterator[Mounted]:
+    """`above`: a descriptor of a layer of changes to the jail. Raises KernelLacksError, OSError."""
     lines = jail_mounts(jail)
     with contextlib.ExitStack() as stack:
         root, attached, own = -1, [], []
@@ -66,7 +66,7 @@ def mounted(jail: str) -> Iterator[Mounted]:
             elif stat.S_ISDIR(os.stat(place).st_mode):
                 lower = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 stack.callback(os.close, lower)
-                layer = stack.enter_context(overlay_tree(lower, flags))
+                layer = stack.enter_context(overlay_tree(lower, flags, above if line.point == "/" else -1))
                 if line.point == "/":
                     root = layer
                 else:
@@ -76,3 +76,46 @@ def mounted(jail: str) -> Iterator[Mounted]:
                 stack.callback(os.close, bound)
                 attached.append((bound, line.point))
         yield Mounted(root, tuple(attached), tuple(own), lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A layer of changes to a jail, in memory: a descriptor of the scratch that holds it, and one of the layer itself."""
+
+    scratch: int
+    layer: int
+
+
+@contextlib.contextmanager
+def changes(jail: int) -> Iterator[Changes]:
+    """An empty layer for the tree of a descriptor. Raises KernelLacksError."""
+    with scratch_tree() as scratch:
+        for name in ("layer", "work"):
+            os.mkdir(name, 0o755, dir_fd=scratch.fd)
+        status = os.fstat(jail)
+        os.chown("layer", scratch.powers.user(status.st_uid), scratch.powers.group(status.st_gid), dir_fd=scratch.fd)
+        os.chmod("layer", stat.S_IMODE(status.st_mode), dir_fd=scratch.fd)
+        layer = os.open("layer", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=scratch.fd)
+        try:
+            yield Changes(scratch.fd, layer)
+        finally:
+            os.close(layer)
+
+
+@contextlib.contextmanager
+def changeable(jail: int, made: Changes) -> Iterator[int]:
+    """The tree with its changes, to make more of them. Raises OSError."""
+    prefix = "/proc/self/fd"
+    options = {
+        "lowerdir": f"{prefix}/{jail}", "upperdir": f"{prefix}/{made.scratch}/layer", "workdir": f"{prefix}/{made.scratch}/work",
+    }
+    with mounts.new_mount("overlay", options) as root:
+        yield root
+
+
+@contextlib.contextmanager
+def changed(jail: int, made: Changes) -> Iterator[int]:
+    """The tree with its changes, to look at. Raises OSError."""
+    options = {"lowerdir": f"/proc/self/fd/{made.layer}:/proc/self/fd/{jail}"}
+    with mounts.new_mount("overlay", options, mounts.MS_RDONLY) as root:
+        yield root

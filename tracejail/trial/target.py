@@ -100,9 +100,9 @@ def scratch_tree() -> Iterator[Tree]:
 
 
 @contextlib.contextmanager
-def overlay_tree(lower: int, flags: int = 0) -> Iterator[int]:
+def overlay_tree(lower: int, flags: int = 0, above: int = -1) -> Iterator[int]:
     """A mount that shows the tree `lower` and keeps in memory what is written to it; a descriptor of its root. `flags` are
-    those of kernel.mounts.prepare.
+    those of kernel.mounts.prepare; `above` is a descriptor of a layer that lies over `lower`.
 
     Raises KernelLacksError where the kernel has no overlay.
     """
@@ -115,7 +115,7 @@ def overlay_tree(lower: int, flags: int = 0) -> Iterator[int]:
         os.chmod("upper", status.st_mode & 0o7777, dir_fd=scratch.fd)
         prefix = "/proc/self/fd"
         options = {
-            "lowerdir": f"{prefix}/{lower}",
+            "lowerdir": f"{prefix}/{above}:{prefix}/{lower}" if above >= 0 else f"{prefix}/{lower}",
             "upperdir": f"{prefix}/{scratch.fd}/upper",
             "workdir": f"{prefix}/{scratch.fd}/work",
         }

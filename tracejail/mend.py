@@ -1,0 +1,198 @@
+"""The actions of a remedy, done to a tree; the policy decides here too what of the host may come in."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tracejail.doctor.finding import Action, Kind
+from tracejail.errors import InputOutputError
+from tracejail.jail import tree as jail_tree
+from tracejail.jail.tree import Attributes, Tree
+from tracejail.model import EntryType, JailPath, TrialOptions
+from tracejail.resolve.elf import read_elf
+from tracejail.resolve.host import HostRoot, inspect, names, read_start
+from tracejail.resolve.loader import CacheLibrary, write_cache
+from tracejail.trial.supply import Supply
+from tracejail.trial.target import new_supply, rules_of
+from tracejail.trial.walk import Place, join
+
+_LINE_LIMIT = 1 << 24   # bytes of a file that gets a line more
+_DEFAULT = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
+# Flags of ld.so.cache (glibc's sysdeps/generic/ldconfig.h): FLAG_ELF_LIBC6, and the machine's.
+_FLAGS = {("x86-64", 64): 0x0303, ("i386", 32): 0x0003, ("aarch64", 64): 0x0A03}
+
+
+@dataclass(slots=True)
+class Mender:
+    """A tree that is mended from a host root."""
+
+    host: HostRoot
+    tree: Tree
+    options: TrialOptions
+    notes: dict[str, None] = field(default_factory=dict)    # what could not be done
+
+    def mend(self, actions: Iterable[Action]) -> None:
+        """Do them in their order. Raises InputOutputError."""
+        supply = new_supply(self.host, self.tree, rules_of(self.options, frozenset(("proc", "sys", "devpts"))))
+        supply.made = {}  # whole files: what of them is needed is learn's affair
+        for action in actions:
+            self._do(supply, action)
+
+    def _do(self, supply: Supply, action: Action) -> None:
+        place = self._place(supply, action.path)
+        match action.kind:
+            case Kind.COPY:
+                self._copy(supply, action.path)
+            case Kind.TREE:
+                self._copy_tree(supply, action.path)
+            case Kind.DIRECTORY:
+                self._directory(place, action)
+            case Kind.DEVICE if jail_tree.look(self.tree, place) is None:
+                attributes = Attributes(action.mode, action.uid, action.gid)
+                jail_tree.make_node(self.tree, place, EntryType.CHARACTER, action.device, attributes)
+            case Kind.LINK if jail_tree.look(self.tree, place) is None:
+                jail_tree.make_symlink(self.tree, place, action.text, Attributes(0o777, action.uid, action.gid))
+            case Kind.MODE:
+                self._set(place, lambda path: os.chmod(path, action.mode))
+            case Kind.OWNER:
+                self._set(place, lambda path: os.chown(path, action.uid, action.gid))
+            case Kind.REMOVE:
+                jail_tree.remove(self.tree, place)
+            case Kind.LINE:
+                self._line(place, action.text)
+            case Kind.CACHE:
+                self._cache(supply)
+            case Kind.MOUNT:
+                self._mount_point(supply, action)
+            case _:
+                pass
+
+    def _place(self, supply: Supply, path: str) -> str:
+        """The path with the links of the tree on the way to it followed."""
+        above = supply.resolve("/", "/", posixpath.dirname(path.rstrip("/")) or "/", follow=True)
+        return join(above.path, posixpath.basename(path)) if above.place is Place.FOUND and above.trial else path
+
+    def _copy(self, supply: Supply, path: str) -> None:
+        found = supply.resolve("/", "/", path, follow=False)
+        if found.place is not Place.FOUND:
+            return
+        refusal = supply.refusal(found)
+        if refusal is not None:
+            self.notes[f"{refusal.path} was not brought: {refusal.reason} (--allow {refusal.path})"] = None
+            return
+        supply.bring(found)
+
+    def _copy_tree(self, supply: Supply, path: str) -> None:
+        pending = [path]
+        while pending:
+            at = pending.pop()
+            self._copy(supply, at)
+            node = inspect(self.host, JailPath(at))
+            if node is not None and node.type is EntryType.DIRECTORY and not node.virtual:
+                pending += [join(at, name) for name in names(self.host, JailPath(at))]
+
+    def _directory(self, place: str, action: Action) -> None:
+        attributes = Attributes(action.mode, action.uid, action.gid)
+        if jail_tree.look(self.tree, place) is None:
+            jail_tree.make_directory(self.tree, place, attributes)
+
+    def _set(self, place: str, change: Callable[[str], None]) -> None:
+        try:
+            descriptor = jail_tree.open_path(self.tree, place)
+        except OSError as error:
+            raise InputOutputError(f"{place}: {os.strerror(error.errno or 0)} in the jail", "it changed meanwhile") from None
+        try:
+            change(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+
+    def _line(self, place: str, text: str) -> None:
+        before, attributes = b"", Attributes(0o644, 0, 0)
+        descriptor = jail_tree.open_file(self.tree, place)
+        if descriptor is not None:
+            with open(descriptor, "rb") as stream:
+                before, status = stream.read(_LINE_LIMIT), os.fstat(stream.fileno())
+            attributes = Attributes(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            jail_tree.remove(self.tree, place)
+        end = b"" if not before or before.endswith(b"\n") else b"\n"
+        jail_tree.make_file(self.tree, place, before + end + os.fsencode(text) + b"\n", attributes, digest=False)
+
+    def _mount_point(self, supply: Supply, action: Action) -> None:
+        """The directory, or the empty file, that is to be mounted on; who starts the program makes the mount."""
+        above = ""
+        for part in action.path.strip("/").split("/"):
+            above += "/" + part
+            place = self._place(supply, above)
+            if jail_tree.look(self.tree, place) is None:
+                jail_tree.make_directory(self.tree, place, Attributes(0o755, 0, 0))
+
+    def _cache(self, supply: Supply) -> None:
+        """As ldconfig(8) would make it, of the directories that it knows."""
+        rows: dict[tuple[str, str], CacheLibrary] = {}
+        jail = HostRoot(self.host.path, self.tree.fd)
+        for directory in _directories(jail):
+            real = supply.resolve("/", "/", directory, follow=True)
+            for name in names(jail, JailPath(real.path)) if real.place is Place.FOUND and real.trial else ():
+                if ".so" in name:
+                    self._add(jail, directory, real.path, name, rows)
+        place = self._place(supply, "/etc/ld.so.cache")
+        jail_tree.remove(self.tree, place)
+        if jail_tree.look(self.tree, posixpath.dirname(place)) is None:
+            jail_tree.make_directory(self.tree, posixpath.dirname(place), Attributes(0o755, 0, 0))
+        jail_tree.make_file(self.tree, place, write_cache(list(rows.values())), Attributes(0o644, 0, 0), digest=False)
+
+    def _add(
+        self, jail: HostRoot, directory: str, real: str, name: str, rows: dict[tuple[str, str], CacheLibrary]
+    ) -> None:
+        descriptor = jail_tree.open_file(self.tree, join(real, name))
+        if descriptor is None:
+            return
+        with open(descriptor, "rb") as stream:
+            facts = read_elf(stream)
+        flags = _FLAGS.get((facts.machine, facts.bits)) if facts is not None else None
+        if facts is not None and flags is not None:
+            soname = facts.soname or name
+            if inspect(jail, JailPath(join(real, soname))) is not None or soname == name:
+                rows.setdefault((soname, facts.machine), CacheLibrary(soname, join(directory, soname), flags))
+
+
+def _directories(jail: HostRoot) -> list[str]:
+    """Those of ld.so.conf(5) with its includes, then the default ones."""
+    found: dict[str, None] = {}
+    pending = ["/etc/ld.so.conf"]
+    seen: set[str] = set()
+    while pending:
+        path = pending.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        for line in _text(jail, path).splitlines():
+            words = line.partition("#")[0].split()
+            if words[:1] == ["include"] and len(words) > 1:
+                pattern = posixpath.join(posixpath.dirname(path), words[1])
+                above = posixpath.dirname(pattern)
+                pending += [join(above, name) for name in _names(jail, above) if fnmatch.fnmatchcase(join(above, name), pattern)]
+            elif words and words[0].startswith("/"):
+                found[words[0]] = None
+    for directory in _DEFAULT:
+        for name in _names(jail, directory):
+            if "-linux-" in name:
+                found[join(directory, name)] = None
+        found[directory] = None
+    return list(found)
+
+
+def _text(jail: HostRoot, path: str) -> str:
+    return os.fsdecode(read_start(jail, JailPath(path), 1 << 16))
+
+
+def _names(jail: HostRoot, path: str) -> list[str]:
+    try:
+        return names(jail, JailPath(path + "/."))
+    except InputOutputError:
+        return []
