@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def included(facts: Facts) -> Iterator[Finding]:
     """A directory that was to be listed, and is not there: what it would have brought is not missed by anybody."""
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
-        if call.record.arguments and call.record.arguments[-1].want is Want.LIST:
+        if call.path and call.record.flags & os.O_DIRECTORY:
             found.setdefault(call.path, []).append(call)
     for path, calls in found.items():
         host = facts.host.way(path).found
