@@ -132,7 +132,9 @@ def not_mapped(facts: Facts) -> Iterator[Finding]:
         if not call.failed and call.name.startswith("open") and call.path:
             opened[call.record.process] = call
         last = opened.get(call.record.process)
-        if call.name != "mmap" or call.result not in REFUSED or last is None or not call.record.words[2] & _EXECUTES:
+        if call.name != "mmap" or call.result not in REFUSED or last is None:
+            continue
+        if len(call.record.words) < 3 or not call.record.words[2] & _EXECUTES:
             continue
         mount = facts.mount_of(last.path)
         if mount is not None and "noexec" in mount.flags:
