@@ -37,7 +37,9 @@ def test_a_learned_jail_is_healthy(command: tuple[str, ...]) -> None:
         before = digest(jail)
         for static in ((), ("--static",)):
             done = tracejail("doctor", "-j", jail, "--json", *static, *command, cwd=Path("/"))
-            assert done.json["findings"] == [], done.json["findings"]
+            # What is possible and quiet is a note, of what a mount would show or a log daemon would hear.
+            causes = [each for each in done.json["findings"] if each["confidence"] != "possible" or not each["quiet"]]
+            assert causes == []
             assert done.status == 0
         assert digest(jail) == before
 

@@ -74,7 +74,7 @@ def parent(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "parent", Confidence.LIKELY, directory,
             f"{directory} is not in the jail, and {calls[0].record.program} wants to make {os.path.basename(made)} in it",
-            make_directory(facts, directory, uid=facts.uid, gid=facts.gid), tuple(calls), weight=10,
+            make_directory(facts, directory, uid=facts.uid, gid=facts.gid), tuple(calls), weight=10, general=True,
             evidence=(f"{first}: not there",) if first != directory else (),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import execution, libraries, lookups
+from . import denied, devices, directories, execution, libraries, limits, lookups, powers, sockets
 from .facts import Facts
 from .finding import Finding
 
@@ -24,6 +24,27 @@ RULES: tuple[Rule, ...] = (
     Rule(libraries.unmapped_libraries, "the code of each library could be mapped"),
     Rule(libraries.other_versions, "no library is of another version"),
     Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
+    Rule(devices.missing, "each device that was used is there"),
+    Rule(devices.replaced, "what is in /dev is what the host has there"),
+    Rule(devices.nodev, "devices can be opened where they are"),
+    Rule(devices.links, "the links of /dev lead somewhere"),
+    Rule(devices.terminals, "pseudo terminals can be had"),
+    Rule(devices.kernels, "nothing was looked for in a /proc or /sys that is not mounted"),
+    Rule(denied.modes, "owners and modes let the program do what it wanted"),
+    Rule(denied.read_only, "nothing was to be written to a mount that is read-only"),
+    Rule(denied.not_mapped, "each library could be mapped to be executed"),
+    Rule(powers.capabilities, "no call lacked a capability"),
+    Rule(powers.filters, "no seccomp filter refused a call"),
+    Rule(powers.killed, "no seccomp filter killed a process"),
+    Rule(limits.limits, "no limit was met"),
+    Rule(directories.for_all, "the directories for temporary files are there, and open to all"),
+    Rule(directories.empty, "no directory that was listed is empty where the host's is not"),
+    Rule(directories.included, "each directory that was to be listed is there"),
+    Rule(directories.wanted, "each directory that the program asks for is there"),
+    Rule(directories.standings, "the program said nothing of owners and modes"),
+    Rule(sockets.absent, "each socket that was looked for is there"),
+    Rule(sockets.stale, "somebody listens on each socket that was used"),
+    Rule(sockets.no_socket, "what was used as a socket is one"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )

@@ -1,0 +1,49 @@
+"""What came of a call that failed: whether the program said so, or ended of it. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from .facts import Call, Facts
+from .finding import Confidence
+
+_SHORTEST = 4   # characters of a name that says something by itself
+_LAST = 3       # failures before the end of a process that may be its reason
+
+
+def dies(facts: Facts) -> bool:
+    """Whether the run did not end, or serve, as it should."""
+    return facts.run is not None and not facts.run.healthy
+
+
+def mentioned(facts: Facts, calls: Sequence[Call]) -> bool:
+    """Whether the program said the path of one of them, or its last name."""
+    if facts.run is None:
+        return False
+    said = facts.run.said
+    words = {word for call in calls for word in (call.path, posixpath.basename(call.path)) if len(word) >= _SHORTEST}
+    return any(word in said for word in words)
+
+
+def fatal(facts: Facts, calls: Sequence[Call]) -> bool:
+    """Whether a process that ended badly did so right after one of them: they are among its last failures."""
+    if facts.run is None:
+        return False
+    orders = {call.order for call in calls}
+    for end in facts.run.ends:
+        if end.status:
+            own = [call.order for call in facts.run.calls if call.record.process == end.process and call.failed]
+            if orders & set(own[-_LAST:]):
+                return True
+    return False
+
+
+def matters(facts: Facts, calls: Sequence[Call]) -> bool:
+    """Whether something came of them."""
+    return mentioned(facts, calls) or (dies(facts) and fatal(facts, calls))
+
+
+def weighed(facts: Facts, calls: Sequence[Call]) -> tuple[Confidence, bool]:
+    """How sure it is that they are a cause, and whether nothing came of them."""
+    return (Confidence.LIKELY, False) if matters(facts, calls) else (Confidence.POSSIBLE, True)

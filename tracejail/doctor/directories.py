@@ -1,0 +1,158 @@
+"""Directories that are empty, missing, or owned by the wrong user: no call fails of most of that."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator
+
+from tracejail.model import EntryType, Want
+
+from .consequence import dies, mentioned, weighed
+from .facts import GONE, REFUSED, Call, Facts, Node
+from .finding import Action, Confidence, Finding, Kind
+from .remedies import bring_tree, make_directory
+
+_LISTS = ("getdents", "getdents64", "readdir")
+_FOR_ALL = 0o1777
+_READ = ("/etc/",)   # what is listed beneath is configuration, listed to be read; elsewhere a program may only look around
+_COMPLAINS = re.compile(r"owner|permission|writ(?:e|able)\b|\bmodes?\b|insecure|unsafe", re.IGNORECASE)
+_PATH = re.compile(r"/[\w.+/@-]*\w")
+_OTHERS_WRITE, _OTHERS = 0o022, 0o077
+
+
+def empty(facts: Facts) -> Iterator[Finding]:
+    """A directory that was listed, and is empty where the host's is not."""
+    seen: set[str] = set()
+    for call in facts.calls():
+        if call.failed or call.name not in _LISTS or call.path in seen:
+            continue
+        seen.add(call.path)
+        here, host = facts.jail.way(call.path).found, facts.host.way(call.path).found
+        if here is None or host is None or here.path == "/" or host.foreign or here.foreign or host.mode & 0o1000:
+            continue
+        if here.type is not EntryType.DIRECTORY or facts.jail.names(here.path) or not facts.host.names(host.path):
+            continue
+        read = f"{host.path}/".startswith(_READ)
+        yield Finding(
+            "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, here.path,
+            f"{here.path} is empty in the jail; {call.record.program} lists it, and on the host it has "
+            f"{_count(facts.host.names(host.path))}",
+            (Action(Kind.TREE, host.path),), (call,), evidence=(here.standing,), quiet=True,
+        )
+
+
+def _count(names: tuple[str, ...]) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return f"{len(names)} names ({shown}{', ...' if len(names) > 3 else ''})"
+
+
+def included(facts: Facts) -> Iterator[Finding]:
+    """A directory that was to be listed, and is not there: what it would have brought is not missed by anybody."""
+    found: dict[str, list[Call]] = {}
+    for call in facts.failed(*GONE):
+        if call.path and call.record.flags & os.O_DIRECTORY:
+            found.setdefault(call.path, []).append(call)
+    for path, calls in found.items():
+        host = facts.host.way(path).found
+        if host is None or host.type is not EntryType.DIRECTORY or host.foreign or facts.harmless(path):
+            continue
+        if facts.jail.way(path).found is not None or not facts.host.names(host.path) or host.mode & 0o1000:
+            continue
+        confidence, quiet = weighed(facts, calls)
+        if f"{host.path}/".startswith("/etc/"):
+            confidence = Confidence.LIKELY
+        yield Finding(
+            "include-directory", confidence, path,
+            f"{path} is not in the jail; {calls[0].record.program} wants to list it, and on the host it has "
+            f"{_count(facts.host.names(host.path))}",
+            bring_tree(facts, path), tuple(calls), quiet=quiet,
+        )
+
+
+def for_all(facts: Facts) -> Iterator[Finding]:
+    """A directory for the temporary files of all: missing, or not open to all."""
+    found: dict[str, list[Call]] = {}
+    for call in facts.failed(*GONE, *REFUSED):
+        for path in (call.path, posixpath.dirname(call.path)) if call.path else ():
+            host = facts.host.way(path).found
+            if host is not None and host.type is EntryType.DIRECTORY and host.mode & _FOR_ALL == _FOR_ALL:
+                found.setdefault(path, []).append(call)
+                break
+    for path, calls in found.items():
+        here = facts.jail.way(path).found
+        creates = [call for call in calls if call.record.arguments[-1].want is Want.CREATE]
+        confidence, quiet = weighed(facts, calls)
+        if creates and quiet:
+            confidence = Confidence.LIKELY
+        if here is None:
+            yield Finding(
+                "temporary", confidence, path, f"{path} is not in the jail: it is where all make their temporary files",
+                make_directory(facts, path, mode=_FOR_ALL), tuple(calls), weight=25, quiet=quiet,
+            )
+        elif here.mode & _FOR_ALL != _FOR_ALL and any(call.result in REFUSED for call in calls):
+            yield Finding(
+                "temporary", confidence, path, f"{path} is not open to all (mode {here.mode:04o}): it is to have mode 1777",
+                (Action(Kind.MODE, path, mode=_FOR_ALL),), tuple(calls), evidence=(here.standing,), weight=25, quiet=quiet,
+            )
+
+
+def wanted(facts: Facts) -> Iterator[Finding]:
+    """A directory that the program says it must have, and that the host has not either."""
+    said = facts.run.said.splitlines() if facts.run else []
+    found: dict[str, list[Call]] = {}
+    for call in facts.failed(*GONE):
+        if call.path and not call.name.startswith("exec") and facts.jail.way(call.path).found is None:
+            found.setdefault(call.path, []).append(call)
+    for path, calls in found.items():
+        host = facts.host.way(path).found
+        if any(call.record.arguments[-1].want is Want.CREATE for call in calls) or path == "/":
+            continue
+        if host is not None and host.type is not EntryType.DIRECTORY:
+            continue
+        if any(path in line and "director" in line.replace("No such file or directory", "").lower() for line in said):
+            yield Finding(
+                "wanted-directory", Confidence.LIKELY, path,
+                f"{path} is not in the jail, and the program wants a directory there",
+                make_directory(facts, path), tuple(calls), weight=15, quiet=not dies(facts),
+            )
+
+
+def standings(facts: Facts) -> Iterator[Finding]:
+    """Owners and modes that a program refuses by itself: it said of a path that they are wrong."""
+    told: set[str] = set()
+    denied = [call for call in facts.failed(*REFUSED) if call.path]
+    for line in facts.run.said.splitlines() if facts.run else ():
+        if not _COMPLAINS.search(line.replace("Permission denied", "")):
+            continue
+        for path in _PATH.findall(line):
+            way = facts.jail.way(path)
+            if way.found is None or mentioned(facts, [call for call in denied if call.path == path]):
+                continue
+            for node in (*way.hops, way.found):
+                actions = _better(facts, node, node.path == way.found.path)
+                if not actions or node.path in told:
+                    continue
+                told.add(node.path)
+                yield Finding(
+                    "standing", Confidence.LIKELY, node.path,
+                    f"the program refuses {path} for its owner or mode: {node.standing}", actions,
+                    evidence=(line.strip()[:200], node.standing), weight=15, quiet=not dies(facts),
+                )
+
+
+def _better(facts: Facts, node: Node, last: bool) -> tuple[Action, ...]:
+    if node.type is EntryType.SYMLINK or node.foreign:
+        return ()
+    host = facts.host.way(node.path).found
+    actions: list[Action] = []
+    if node.uid not in (0, facts.uid):
+        actions.append(Action(Kind.OWNER, node.path))
+    if node.mode & _OTHERS_WRITE and not node.mode & 0o1000:
+        mode = host.mode if host is not None and not host.mode & _OTHERS_WRITE else node.mode & ~_OTHERS_WRITE
+        actions.append(Action(Kind.MODE, node.path, mode=mode))
+    elif last and node.type is EntryType.FILE and node.mode & _OTHERS:
+        actions.append(Action(Kind.MODE, node.path, mode=node.mode & ~_OTHERS))
+    return tuple(actions)
+
