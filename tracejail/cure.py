@@ -13,7 +13,7 @@ from tracejail.mend import Mender
 from tracejail.model import TrialOptions
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.show import Show
-from tracejail.trial.mounted import Changes, changeable, changed, changes
+from tracejail.trial.overlays import Changes, changeable, changed, changes
 from tracejail.trial.rootless import gain_powers
 from tracejail.trial.target import find_identity
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from dataclasses import dataclass, replace
 
-from tracejail.doctor.facts import Facts, JailMount, Node, RunFacts
+from tracejail.doctor.facts import Facts, JailMount, RunFacts
 from tracejail.doctor.finding import Confidence, Finding
 from tracejail.doctor.rank import ranked
 from tracejail.doctor.rules import findings
@@ -15,7 +14,7 @@ from tracejail.errors import UsageError
 from tracejail.jail.enter import CAPABILITIES
 from tracejail.kernel.capabilities import NAMES
 from tracejail.learner import learner
-from tracejail.model import TYPES, EntryType, TrialOptions
+from tracejail.model import EntryType, TrialOptions
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.policy import harmless
 from tracejail.show import Show
@@ -65,8 +64,7 @@ def diagnose_root(options: TrialOptions, show: Show, root: HostRoot, above: int 
     facts = look(options, root)
     if not static and facts.program:
         work = learner(options, show, EVERY, facts.program)
-        run, mounts = run_in_jail(work, options.jail, work.launch(False, Manner.VERIFY), above)
-        facts = replace(facts, run=run, mounts=mounts, private_network=options.network == "private")
+        facts = replace(facts, run=run_in_jail(work, options.jail, work.launch(False, Manner.VERIFY), above))
     return judge(facts, time.monotonic() - began)
 
 
@@ -91,7 +89,6 @@ def look(options: TrialOptions, root: HostRoot) -> Facts:
         directory=options.directory,
         machine=os.uname().machine.replace("_", "-"),
         mounts=mounts,
-        above=_above(options.jail),
         harmless=harmless,
         withheld=frozenset(range(len(NAMES))) - CAPABILITIES,
         programs=() if options.argv else _programs(jail),
@@ -114,17 +111,6 @@ def _programs(jail: View) -> tuple[str, ...]:
         node.path for node in jail.everything()
         if node.type is EntryType.FILE and node.mode & 0o111 and jail.program(node.path).kind in ("elf", "script")
     ))
-
-
-def _above(jail: str) -> tuple[Node, ...]:
-    found = []
-    path = os.path.realpath(jail)
-    while True:
-        status = os.stat(path)
-        found.append(Node(path, TYPES[stat.S_IFMT(status.st_mode)], stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid))
-        if path == "/":
-            return tuple(reversed(found))
-        path = os.path.dirname(path)
 
 
 def judge(facts: Facts, seconds: float, runs: int = 1) -> Diagnosis:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import posixpath
 import stat
@@ -15,7 +14,7 @@ from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
 from tracejail.model import EntryType, JailPath, TrialOptions
 from tracejail.resolve.elf import read_elf
-from tracejail.resolve.host import HostRoot, inspect, names, read_start
+from tracejail.resolve.host import HostRoot, glob, inspect, names, read_start
 from tracejail.resolve.loader import CacheLibrary, write_cache
 from tracejail.trial.supply import Supply
 from tracejail.trial.target import new_supply, rules_of
@@ -123,7 +122,7 @@ class Mender:
         jail_tree.make_file(self.tree, place, before + end + os.fsencode(text) + b"\n", attributes, digest=False)
 
     def _mount_point(self, supply: Supply, action: Action) -> None:
-        """The directory, or the empty file, that is to be mounted on; who starts the program makes the mount."""
+        """The directory that is to be mounted on; who starts the program makes the mount."""
         above = ""
         for part in action.path.strip("/").split("/"):
             above += "/" + part
@@ -171,28 +170,12 @@ def _directories(jail: HostRoot) -> list[str]:
         if path in seen:
             continue
         seen.add(path)
-        for line in _text(jail, path).splitlines():
+        for line in os.fsdecode(read_start(jail, JailPath(path), 1 << 16)).splitlines():
             words = line.partition("#")[0].split()
             if words[:1] == ["include"] and len(words) > 1:
-                pattern = posixpath.join(posixpath.dirname(path), words[1])
-                above = posixpath.dirname(pattern)
-                pending += [join(above, name) for name in _names(jail, above) if fnmatch.fnmatchcase(join(above, name), pattern)]
+                pending += glob(jail, posixpath.join(posixpath.dirname(path), words[1]))
             elif words and words[0].startswith("/"):
                 found[words[0]] = None
     for directory in _DEFAULT:
-        for name in _names(jail, directory):
-            if "-linux-" in name:
-                found[join(directory, name)] = None
-        found[directory] = None
+        found.update(dict.fromkeys((*glob(jail, f"{directory}/*-linux-*"), directory)))
     return list(found)
-
-
-def _text(jail: HostRoot, path: str) -> str:
-    return os.fsdecode(read_start(jail, JailPath(path), 1 << 16))
-
-
-def _names(jail: HostRoot, path: str) -> list[str]:
-    try:
-        return names(jail, JailPath(path + "/."))
-    except InputOutputError:
-        return []

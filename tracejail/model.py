@@ -50,6 +50,9 @@ class EntryType(Enum):
     SOCKET = "socket"
 
 
+# A result of a system call: it never returned, as the thread ended in it. No errno is so large (linux/err.h).
+NEVER = -4096
+
 # From the format bits of a mode, inode(7).
 TYPES = {
     stat.S_IFREG: EntryType.FILE,

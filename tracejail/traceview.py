@@ -21,6 +21,7 @@ from tracejail.trace.miss_program import FAILURES
 from tracejail.trace.tracer import trace as run_traced
 from tracejail.trace.truss import line
 from tracejail.trial.outcome import exit_status
+from tracejail.trial.overlays import overlay_tree
 from tracejail.trial.rootless import gain_powers
 from tracejail.trial.run import BLOCKED
 from tracejail.trial.target import (
@@ -28,7 +29,6 @@ from tracejail.trial.target import (
     caller_environment,
     find_identity,
     find_program,
-    overlay_tree,
     present_devices,
 )
 

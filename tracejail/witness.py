@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field, replace
 
-from tracejail.doctor.facts import Call, Ended, JailMount, RunFacts, State
+from tracejail.doctor.facts import Call, Ended, RunFacts, State
 from tracejail.jail.enter import Launch, Stage
 from tracejail.jail.tree import open_tree
 from tracejail.kernel.standing import standing_of
 from tracejail.learner import Learner
 from tracejail.model import SyscallRecord, Want
 from tracejail.trace.engine import Engine
+from tracejail.trace.misses import absolute
 from tracejail.trace.table import LOOKS, OPENS
 from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.mounted import Mounted, mounted
@@ -87,23 +88,20 @@ class Notebook:
         state = _state(record.thread) if failed and number in _JUDGED else None
         if known is not None:
             key = (*key, self.heard)  # successes are kept in their order, too
-        self.calls[key] = Call(self.heard, record, phase, state)
+        path = absolute(record.arguments[-1]) if record.arguments else ""
+        self.calls[key] = Call(self.heard, record, path, phase, state)
 
     def ended(self, process: int, status: int) -> None:
         """A process has."""
-        self.ends.append(Ended(process, self.programs.pop(process, ""), exit_status(status), self.heard))
+        self.ends.append(Ended(process, self.programs.pop(process, ""), exit_status(status)))
 
     def facts(self, outcome: Outcome, expect: int) -> RunFacts:
         """When it is over."""
-        status = exit_status(outcome.status) if outcome.status is not None else None
         return RunFacts(
             calls=tuple(sorted(self.calls.values(), key=lambda call: call.order)),
-            status=None if outcome.stopped else status,
             words=ended_words(outcome),
             healthy=as_expected(outcome, expect),
             failure=outcome.failure,
-            stopped=outcome.stopped,
-            timed_out=outcome.timed_out,
             output=outcome.output,
             errors=outcome.errors,
             log=outcome.log,
@@ -131,7 +129,7 @@ def _state(thread: int) -> State | None:
     )
 
 
-def run_in_jail(work: Learner, jail: str, launch: Launch, above: int = -1) -> tuple[RunFacts, tuple[JailMount, ...]]:
+def run_in_jail(work: Learner, jail: str, launch: Launch, above: int = -1) -> RunFacts:
     """Run the target in a jail as it is, or with a layer of changes `above` it; the jail is not changed.
 
     Raises KernelLacksError, InputOutputError, Interrupted.
@@ -140,7 +138,7 @@ def run_in_jail(work: Learner, jail: str, launch: Launch, above: int = -1) -> tu
         return _run(work, shown, launch)
 
 
-def _run(work: Learner, shown: Mounted, launch: Launch) -> tuple[RunFacts, tuple[JailMount, ...]]:
+def _run(work: Learner, shown: Mounted, launch: Launch) -> RunFacts:
     own = {(mount.type, mount.path) for mount in shown.own}
     named = [name for name, row in MOUNT_TYPES.items() if row in own or name in work.options.mounts]
     tree = open_tree(shown.root, "the jail: ", in_memory=True)
@@ -154,7 +152,4 @@ def _run(work: Learner, shown: Mounted, launch: Launch) -> tuple[RunFacts, tuple
     outcome = run(
         stage, launch, lambda step: work.step(launch, step), work.drive("doctor"), EVERY, answers, work.show, notes.witness()
     )
-    lines = tuple(
-        JailMount(line.point, line.type, line.flags & {"ro", "nosuid", "nodev", "noexec"}, line.source) for line in shown.lines
-    )
-    return notes.facts(outcome, work.options.expect), lines
+    return notes.facts(outcome, work.options.expect)

@@ -11,7 +11,7 @@ from tests.tool import tracejail
 
 PROGRAMS = (
     ("/bin/ls", "-l", "/"),
-    ("/bin/cat", "/etc/hostname"),
+    ("/bin/cat", "/etc/os-release"),
     ("/bin/sh", "-c", "echo hi > /tmp/x; cat /tmp/x"),
     ("/bin/bash", "-c", "type ls; for i in 1 2 3; do echo $i; done"),
     ("/usr/bin/id", "daemon"),

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _MOST = 3            # findings that are shown without -v
 _EVIDENCE = 5        # lines
-_LONGEST = 300       # characters of a line
+_LONGEST = 300       # characters of a line; a command is shown whole or not at all
+_BYTES = 48 << 10    # of all that is printed, whatever the target does
 _LAST_CALLS = 8      # of one that dies for no known reason
 _LOG = 1 << 20       # bytes of a log that are read, its last
 _COMMANDS = 4        # lines of a remedy
@@ -53,8 +54,29 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
     if as_json:
         print(json.dumps(document(diagnosis, options)))
     elif talk.level >= 0:
-        print("\n".join(line[:_LONGEST] for line in report(diagnosis, options, talk.level > 0)))
+        _print(report(diagnosis, options, talk.level > 0))
     return diagnosis.status
+
+
+def _print(lines: list[str]) -> None:
+    left = _BYTES
+    for number, line in enumerate(lines):
+        left -= len(line.encode("utf-8", "backslashreplace")) + 1
+        if left < 0:
+            print(f"and {len(lines) - number} lines more, which are too much to print")
+            return
+        print(line)
+
+
+def _cut(text: str) -> str:
+    """Escaped, and as long as a line may be."""
+    return escape(text[:_LONGEST])[:_LONGEST]
+
+
+def _commands(finding: Finding, options: TrialOptions) -> list[str]:
+    from tracejail.doctor.remedies import commands
+
+    return commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
 
 
 def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool) -> int:
@@ -70,26 +92,24 @@ def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool) -> int:
         }
         print(json.dumps(told))
     elif talk.level >= 0:
-        print("\n".join(line[:_LONGEST] for line in _cured(done.before, after, done.applied, done.runs, options, talk.level > 0)))
-        for note in done.notes:
-            print(f"note: {escape(note)}")
+        lines = _cured(done.before, after, done.applied, done.runs, options, talk.level > 0)
+        lines += [f"note: {_cut(note)}" for note in done.notes]
         if done.applied:
-            print("all of it was done to the jail" if apply else "nothing of it was done to the jail: --apply does it")
+            lines.append("all of it was done to the jail" if apply else "nothing of it was done to the jail: --apply does it")
+        _print(lines)
     return after.status
 
 
 def _cured(
     before: Diagnosis, after: Diagnosis, applied: tuple[Finding, ...], runs: int, options: TrialOptions, verbose: bool
 ) -> list[str]:
-    from tracejail.doctor.remedies import commands
-
     if not applied:
         return report(before, options, verbose)
     lives = after.run is not None and after.run.healthy
     lines = [f"{'IT LIVES' if lives else 'IT STILL DIES'} after {runs} runs, with {len(applied)} cured:"]
     for number, finding in enumerate(applied, 1):
-        lines.append(f"{number}. {escape(finding.message)}")
-        plain = commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
+        lines.append(f"{number}. {_cut(finding.message)}")
+        plain = _commands(finding, options)
         lines += [f"     {escape(line)}" for line in (plain if verbose else plain[:_COMMANDS])]
     if not lives:
         lines += ["", *report(after, options, verbose)]
@@ -106,7 +126,7 @@ def _explain(text: str, arguments: list[str]) -> int:
             text = stream.read(_LOG).decode("utf-8", "surrogateescape")
     found = list(explain(text))
     for message in found:
-        print(escape(message.line[:_LONGEST]))
+        print(_cut(message.line))
         print(f"  may mean: {escape(message.means)}")
         print(f"  decided by: {message.decides}")
     if not found:
@@ -145,28 +165,28 @@ def call_line(call: Call) -> str:
 
 def report(diagnosis: Diagnosis, options: TrialOptions, verbose: bool) -> list[str]:
     """A screen for a tired admin: what happens, the cause, what cures it."""
-    from tracejail.doctor.remedies import commands
-
     run, found = diagnosis.run, diagnosis.findings
-    lines = [escape(_verdict(diagnosis))]
+    lines = [_cut(_verdict(diagnosis))]
+    if run is not None and run.clipped:
+        lines.append("it made more different calls than are kept: what came late was not looked at")
     for number, finding in enumerate(found if verbose else found[:_MOST], 1):
-        lines += ["", f"{number}. {finding.confidence.value.upper()}: {escape(finding.message)}"]
-        lines += [f"     {escape(line)}" for line in evidence(finding)]
-        plain = commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
+        lines += ["", f"{number}. {finding.confidence.value.upper()}: {_cut(finding.message)}"]
+        lines += [f"     {_cut(line)}" for line in evidence(finding)]
+        plain = _commands(finding, options)
         shown = plain if verbose else plain[:_COMMANDS]
         lines += [f"   {'cure:' if not index else '     '}  {escape(line)}" for index, line in enumerate(shown)]
         if len(plain) > len(shown):
             lines.append(f"          and {len(plain) - len(shown)} commands more: -v")
     if len(found) > _MOST and not verbose:
         lines += ["", "what else might be wrong (-v says more):"]
-        lines += [f"  {finding.confidence.value}: {escape(finding.message)}" for finding in found[_MOST : _MOST + 5]]
+        lines += [f"  {finding.confidence.value}: {_cut(finding.message)}" for finding in found[_MOST : _MOST + 5]]
         if len(found) > _MOST + 5:
             lines.append(f"  and {len(found) - _MOST - 5} more")
     if diagnosis.status == 3 and run is not None:
         last = [call for call in run.calls if call.failed][-_LAST_CALLS:]
-        lines += ["", "no cause is known. Its last calls that failed:", *(f"     {escape(call_line(call))}" for call in last)]
+        lines += ["", "no cause is known. Its last calls that failed:", *(f"     {_cut(call_line(call))}" for call in last)]
     if run is not None and not run.healthy and run.said.strip():
-        lines += ["", "it said:", *(f"  {escape(line)}" for line in run.said.strip().splitlines()[-5:])]
+        lines += ["", "it said:", *(f"  {_cut(line)}" for line in run.said.strip().splitlines()[-5:])]
     if diagnosis.ruled_out and (verbose or diagnosis.status == 3):
         lines += ["", "ruled out:", *(f"  {line}" for line in diagnosis.ruled_out)]
     return lines
@@ -190,8 +210,16 @@ def _count(number: int) -> str:
 
 
 def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:
-    """For a program."""
+    """For a program; the findings as many as can be told, `more` counts the others."""
     run = diagnosis.run
+    told: list[dict[str, Any]] = []
+    left = _BYTES
+    for finding in diagnosis.findings:
+        told.append(_finding(finding, options))
+        left -= len(json.dumps(told[-1]))
+        if left < 0:
+            told.pop()
+            break
     return {
         "status": diagnosis.status,
         "healthy": diagnosis.status == 0,
@@ -199,22 +227,22 @@ def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:
         "seconds": round(diagnosis.seconds, 3),
         "program": diagnosis.facts.program,
         "ended": run.words if run else "",
-        "failure": run.failure if run else "",
-        "findings": [_finding(finding, options) for finding in diagnosis.findings],
+        "failure": run.failure[:_LONGEST] if run else "",
+        "clipped": bool(run and run.clipped),
+        "findings": told,
+        "more": len(diagnosis.findings) - len(told),
         "ruled_out": list(diagnosis.ruled_out),
-        "output": run.said.splitlines()[-20:] if run else [],
+        "output": [line[:_LONGEST] for line in run.said.splitlines()[-20:]] if run else [],
     }
 
 
 def _finding(finding: Finding, options: TrialOptions) -> dict[str, Any]:
-    from tracejail.doctor.remedies import commands
-
     return {
         "rule": finding.rule,
         "confidence": finding.confidence.value,
         "quiet": finding.quiet,
         "path": finding.path,
-        "message": finding.message,
-        "evidence": evidence(finding),
-        "remedy": commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root)),
+        "message": finding.message[:_LONGEST],
+        "evidence": [line[:_LONGEST] for line in evidence(finding)],
+        "remedy": _commands(finding, options),
     }

@@ -31,12 +31,7 @@ def fatal(facts: Facts, calls: Sequence[Call]) -> bool:
     if facts.run is None:
         return False
     orders = {call.order for call in calls}
-    for end in facts.run.ends:
-        if end.status:
-            own = [call.order for call in facts.run.calls if call.record.process == end.process and call.failed]
-            if orders & set(own[-_LAST:]):
-                return True
-    return False
+    return any(orders & set(failures[-_LAST:]) for failures in facts.run.failures)
 
 
 def matters(facts: Facts, calls: Sequence[Call]) -> bool:

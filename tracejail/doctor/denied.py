@@ -11,7 +11,7 @@ from tracejail.model import EntryType, Want
 from .consequence import weighed
 from .facts import REFUSED, Call, Facts, Node, Way
 from .finding import Action, Confidence, Finding, Kind
-from .permissions import EXECUTE, READ, WRITE, closed_to
+from .permissions import EXECUTE, READ, WRITE, closed_to, granted
 
 _OVERRIDE = 1                     # CAP_DAC_OVERRIDE
 _O_ACCMODE, _O_RDONLY, _O_RDWR = 3, 0, 2
@@ -73,11 +73,7 @@ def _wanted(facts: Facts, call: Call) -> tuple[Way, int]:
 
 
 def _grants(node: Node, call: Call) -> int:
-    if call.state is None:
-        return 0
-    if node.uid == call.state.uid:
-        return node.mode >> 6 & 7
-    return node.mode >> 3 & 7 if node.gid in (call.state.gid, *call.state.groups) else node.mode & 7
+    return granted(node, call.state.uid, (call.state.gid, *call.state.groups)) if call.state else 0
 
 
 def _open(closed: Node, host: Node | None, call: Call, need: int) -> tuple[Action, ...]:

@@ -6,11 +6,13 @@ from __future__ import annotations
 import errno
 import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from tracejail.model import EntryType, SyscallRecord
 
+_SAID = 1 << 16   # bytes of what it said that are looked at
 GONE = (-errno.ENOENT, -errno.ENOTDIR)
 REFUSED = (-errno.EACCES, -errno.EPERM)
 
@@ -18,7 +20,7 @@ REFUSED = (-errno.EACCES, -errno.EPERM)
 @dataclass(frozen=True, slots=True)
 class Node:
     """An object of a tree, its last link not followed. `foreign` names the virtual file system that it is on (proc, sys,
-    devpts...), "" for what lies on a disk or in memory. `links` counts its names."""
+    devpts...), "" for what lies on a disk or in memory."""
 
     path: str
     type: EntryType
@@ -29,7 +31,6 @@ class Node:
     target: str = ""
     device: tuple[int, int] | None = None
     foreign: str = ""
-    links: int = 1
 
     @property
     def standing(self) -> str:
@@ -65,17 +66,17 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What the kernel and the loader make of a file that is executed or loaded. `kind` is elf, script, empty or other.
-    `order` is of bytes: little or big."""
+    """What the kernel and the loader make of a file that is executed or loaded. `kind` is elf, script, empty or other."""
 
     kind: str
     interpreter: str = ""            # PT_INTERP, or the word after "#!"
-    argument: str = ""               # of a script: what follows it
     machine: str = ""                # of an ELF file: x86-64, i386, aarch64...
     bits: int = 0
-    needed: tuple[str, ...] = ()
-    soname: str = ""
     whole: bool = True               # its headers and segments are all in the file
+
+    def loads(self, other: Program) -> bool:
+        """Whether another file is a library that this one can load; what is no ELF file may be about to load any."""
+        return other.kind == "elf" and (self.kind != "elf" or (other.machine, other.bits) == (self.machine, self.bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,6 @@ class Lost:
 
     name: str
     needed_by: str
-    searched: tuple[str, ...]
 
 
 class Tree(Protocol):
@@ -149,14 +149,15 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of the run: what failed, and what of the rest a rule may need. `order` counts all that were kept."""
+    """A call of the run: what failed, and what of the rest a rule may need. `order` counts all that were heard of; `path` is
+    the last that it names, from the jail's root, `..` and links kept, "" where it names none."""
 
     order: int
     record: SyscallRecord
+    path: str = ""
     phase: str = "start"
     state: State | None = None       # of a call that was refused (EACCES, EPERM), or that met a limit
     count: int = 1                   # how often the same call had the same result
-    used: str = ""                   # of a listing that ended: how many names it gave, as a number
 
     @property
     def result(self) -> int:
@@ -170,43 +171,24 @@ class Call:
     def failed(self) -> bool:
         return self.record.result < 0
 
-    @property
-    def path(self) -> str:
-        """The last path that it names, from the jail's root; "" where it names none."""
-        return path_of(self.record, -1)
-
-
-def path_of(record: SyscallRecord, which: int) -> str:
-    """A path of a call, from the jail's root, `..` and links kept; "" where it has none."""
-    if not record.arguments:
-        return ""
-    argument = record.arguments[which]
-    if argument.spelled.startswith("/"):
-        return (argument.root if argument.root != "/" else "") + argument.spelled
-    return f"{argument.base.rstrip('/')}/{argument.spelled}" if argument.spelled else argument.base
-
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of a process: its program, its parent, and the status as a shell has it (128 and the signal)."""
+    """The end of a process: its program, and the status as a shell has it (128 and the signal)."""
 
     process: int
     program: str
     status: int
-    order: int                       # of the calls before it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunFacts:
-    """A run in the jail (or on the host, to compare): its calls in their order and how it ended."""
+    """A run in the jail: its calls in their order and how it ended."""
 
     calls: tuple[Call, ...]
-    status: int | None               # of the program, as a shell has it; None where it had to be stopped
     words: str                       # how it ended
     healthy: bool                    # it ended, or served, as it should
     failure: str = ""                # why not, where that is not its status
-    stopped: bool = False            # it ran on until it was told to stop
-    timed_out: bool = False
     output: bytes = b""
     errors: bytes = b""
     log: bytes = b""                 # what it said to the system log
@@ -215,16 +197,25 @@ class RunFacts:
     ends: tuple[Ended, ...] = ()
     clipped: bool = False            # there were more calls than are kept
 
-    @property
+    @cached_property
     def said(self) -> str:
-        """All that it said, to whomever."""
+        """What it said, to whomever: the end of each."""
         parts = (self.errors, self.output, self.log, self.exercise, self.failure.encode("utf-8", "surrogateescape"))
-        return b"\n".join(parts).decode("utf-8", "surrogateescape")
+        return b"\n".join(part[-_SAID:] for part in parts).decode("utf-8", "surrogateescape")
+
+    @cached_property
+    def failures(self) -> tuple[tuple[int, ...], ...]:
+        """Of each process that ended badly the calls that failed, by their order."""
+        by_process: dict[int, list[int]] = {end.process: [] for end in self.ends if end.status}
+        for call in self.calls:
+            if call.failed and call.record.process in by_process:
+                by_process[call.record.process].append(call.order)
+        return tuple(map(tuple, by_process.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that rules look at. `host` is None where there is none to ask; `run` where nothing was run."""
+    """All that rules look at; `run` is None where nothing was run."""
 
     jail: Tree
     host: Tree
@@ -238,13 +229,10 @@ class Facts:
     directory: str = "/"
     machine: str = "x86-64"          # of the kernel
     mounts: tuple[JailMount, ...] = ()
-    above: tuple[Node, ...] = ()     # the jail's own directory and all above it, by their paths on the host
     run: RunFacts | None = None
-    outside: RunFacts | None = None  # the same command on the host, where it was run
     harmless: Callable[[str], str | None] = lambda _: None   # why it does not matter that a path is absent
     withheld: frozenset[int] = frozenset()    # capabilities that doctor's own trial does not give
-    private_network: bool = True
-    programs: tuple[str, ...] = field(default=())   # executable files of the jail, where none is named
+    programs: tuple[str, ...] = ()   # executable files of the jail, where none is named
 
     def dangles(self, path: str, way: Way) -> bool:
         """Whether a path of the jail that leads nowhere does so by a link: not one that leads to where its own name would be,

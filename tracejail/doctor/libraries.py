@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tracejail.model import EntryType
 
 from .execution import bring_over
-from .facts import GONE, REFUSED, Call, Facts
+from .facts import GONE, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring, make_directory
 
@@ -83,29 +83,10 @@ def _anywhere(facts: Facts, name: str, program: str) -> str:
     """Where in the jail such a library lies, one that the program could load."""
     want = facts.jail.program(program)
     for node in facts.jail.everything():
-        if os.path.basename(node.path) == name and node.type in (EntryType.FILE, EntryType.SYMLINK):
-            found = facts.jail.program(node.path)
-            if found.kind == "elf" and (want.kind != "elf" or (found.machine, found.bits) == (want.machine, want.bits)):
-                return node.path
+        named = os.path.basename(node.path) == name and node.type in (EntryType.FILE, EntryType.SYMLINK)
+        if named and want.loads(facts.jail.program(node.path)):
+            return node.path
     return ""
-
-
-def unmapped_libraries(facts: Facts) -> Iterator[Finding]:
-    """A library that is opened, and whose code may not be mapped: its file system is mounted noexec."""
-    last: dict[int, Call] = {}
-    for call in facts.calls():
-        if call.name in _OPENS and not call.failed and _NAME.search(call.path):
-            last[call.record.process] = call
-        elif call.name == "mmap" and call.result in REFUSED and call.record.process in last:
-            opened = last[call.record.process]
-            mount = facts.mount_of(opened.path)
-            if mount is not None and "noexec" in mount.flags:
-                yield Finding(
-                    "noexec-library", Confidence.CERTAIN, mount.path,
-                    f"{opened.path} lies on a file system that is mounted noexec ({mount.path}): its code can't be mapped",
-                    (Action(Kind.ADVICE, mount.path, f"mount -o remount,exec for {mount.path} of the jail"),),
-                    (opened, call), weight=15,
-                )
 
 
 def other_versions(facts: Facts) -> Iterator[Finding]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType, Want
 
+from .consequence import dies, mentioned
 from .facts import GONE, Call, Facts
 from .finding import Confidence, Finding
 from .remedies import bring, bring_tree, make_directory
 
 _INDEXES = frozenset(("/etc/ld.so.cache",))   # what is in no index is looked for: a library that is lost has a rule
 _OF_CALLER = frozenset(("PWD", "OLDPWD"))      # of the shell that called doctor
-_SHORTEST = 4                                  # characters of a name that says something by itself
 
 
 def absent(facts: Facts) -> Iterator[Finding]:
@@ -41,21 +41,9 @@ def absent(facts: Facts) -> Iterator[Finding]:
             stop, rule = here.lead, "dangling-link"
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
-        yield Finding(
-            rule, Confidence.LIKELY if _matters(facts, calls) else Confidence.POSSIBLE, stop, message, actions, tuple(calls),
-            quiet=not _matters(facts, calls), general=True,
-        )
-
-
-def _matters(facts: Facts, calls: list[Call]) -> bool:
-    """Whether the program said so, or ended of it."""
-    run = facts.run
-    if run is None:
-        return False
-    if not run.healthy:
-        return True
-    names = {name for call in calls if len(name := os.path.basename(call.path)) >= _SHORTEST}
-    return any(name in run.said for name in names)
+        matters = dies(facts) or mentioned(facts, calls)
+        confidence = Confidence.LIKELY if matters else Confidence.POSSIBLE
+        yield Finding(rule, confidence, stop, message, actions, tuple(calls), quiet=not matters, general=True)
 
 
 def parent(facts: Facts) -> Iterator[Finding]:

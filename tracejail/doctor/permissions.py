@@ -21,12 +21,13 @@ def closed_to(way: Way, uid: int, groups: Collection[int], want: int, root_may: 
             continue
         last = hop.path == way.found.path if way.found is not None else False
         need = want if last else EXECUTE if hop.type is EntryType.DIRECTORY else 0
-        if need & ~_granted(hop, uid, groups):
+        if need & ~granted(hop, uid, groups):
             return hop
     return None
 
 
-def _granted(node: Node, uid: int, groups: Collection[int]) -> int:
+def granted(node: Node, uid: int, groups: Collection[int]) -> int:
+    """The bits of access(2) that a user's share of a mode has."""
     if node.uid == uid:
         return node.mode >> 6 & 7
     return node.mode >> 3 & 7 if node.gid in groups else node.mode & 7

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from tracejail.model import NEVER
+
 from .consequence import weighed
 from .facts import REFUSED, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
 
-_NEVER = -4096        # as a result: the call did not return
 _KILLED = 159         # 128 and SIGSYS
 _FILTERED = 2         # State.seccomp
 _FIRST_FREE = 1024    # the first port that any user may have (ip(7), ip_unprivileged_port_start)
@@ -108,7 +109,7 @@ def killed(facts: Facts) -> Iterator[Finding]:
     for end in facts.run.ends if facts.run else ():
         if end.status != _KILLED:
             continue
-        calls = tuple(call for call in facts.calls() if call.result == _NEVER and call.record.process == end.process)
+        calls = tuple(call for call in facts.calls() if call.result == NEVER and call.record.process == end.process)
         name = calls[-1].name if calls else "a call"
         program = end.program or facts.program
         yield Finding(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from .facts import Call, Facts
+from .consequence import dies
+from .facts import Facts
 from .finding import Confidence, Finding
 
 _CONFIDENCE = {Confidence.CERTAIN: 200, Confidence.LIKELY: 100, Confidence.POSSIBLE: 0}
@@ -25,14 +26,13 @@ def ranked(facts: Facts, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         key = (finding.rule, finding.path)
         if key not in kept:
             kept[key] = finding
-    dies = facts.run is not None and not facts.run.healthy
-    last = _last_failures(facts)
+    last = {failures[-1] for failures in facts.run.failures if failures} if facts.run else set()
     said = facts.run.said if facts.run else ""
-    order = sorted(kept.values(), key=lambda finding: _key(finding, dies, last, said))
+    order = sorted(kept.values(), key=lambda finding: _key(finding, dies(facts), last, said))
     return tuple(order)
 
 
-def _key(finding: Finding, dies: bool, last: set[int], said: str) -> tuple[bool, int, int]:
+def _key(finding: Finding, died: bool, last: set[int], said: str) -> tuple[bool, int, int]:
     points = _CONFIDENCE[finding.confidence] + finding.weight
     if finding.path and finding.path in said:
         points += _NAMED
@@ -41,22 +41,4 @@ def _key(finding: Finding, dies: bool, last: set[int], said: str) -> tuple[bool,
     if any(call.order in last for call in finding.calls):
         points += _LAST
     first = min((call.order for call in finding.calls), default=0)
-    return dies and finding.quiet, -points, first
-
-
-def _last_failures(facts: Facts) -> set[int]:
-    """Of each process that ended badly the last call that failed."""
-    if facts.run is None:
-        return set()
-    found = set()
-    for end in facts.run.ends:
-        if end.status:
-            own = [call for call in facts.run.calls if call.record.process == end.process and call.failed]
-            if own:
-                found.add(own[-1].order)
-    return found
-
-
-def named(facts: Facts, call: Call) -> bool:
-    """Whether the program said the path of a call."""
-    return bool(facts.run and call.path and call.path in facts.run.said)
+    return died and finding.quiet, -points, first

@@ -121,8 +121,7 @@ def _command(action: Action, jail: str) -> list[str]:
         case Kind.CACHE:
             return [f"ldconfig -r {shlex.quote(jail)}"]
         case Kind.MOUNT if action.text.startswith("/"):
-            make = f"mkdir -p {place}" if action.mode else f"touch {place}"
-            return [make, f"mount --bind {text} {place}"]
+            return [f"mkdir -p {place}", f"mount --bind {text} {place}"]
         case Kind.MOUNT:
             return [f"mkdir -p {place}", f"mount -t {action.text} {action.text} {place}"]
         case _:

@@ -21,7 +21,6 @@ RULES: tuple[Rule, ...] = (
     Rule(execution.named_program, "the program is there and can be executed"),
     Rule(execution.execution, "each program that was started has its interpreter, and the right architecture"),
     Rule(libraries.lost_libraries, "each library that was looked for was found"),
-    Rule(libraries.unmapped_libraries, "the code of each library could be mapped"),
     Rule(libraries.other_versions, "no library is of another version"),
     Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
     Rule(devices.missing, "each device that was used is there"),

@@ -10,8 +10,6 @@ from tracejail.model import SyscallRecord
 
 from .session import Session
 
-NEVER = -4096   # as a result: the call did not return, as the thread ended in it (no errno is so large: linux/err.h)
-
 
 class Answer(Enum):
     """What happens with a finished call."""

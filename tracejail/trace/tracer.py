@@ -13,10 +13,10 @@ from tracejail.kernel import ptrace
 from tracejail.kernel.processes import thread_group
 from tracejail.kernel.ptrace import I386, X86_64, Stop, StopKind, SyscallEntry, ThreadGone
 from tracejail.kernel.waiting import Waiting
-from tracejail.model import SyscallRecord, Want
+from tracejail.model import NEVER, SyscallRecord, Want
 
 from .decode import link_of, record_call
-from .engine import NEVER, Answer, Engine, Hooks, Interrupted
+from .engine import Answer, Engine, Hooks, Interrupted
 from .miss_program import NOWHERE, REAL
 from .table import EVENTS, REROOTS, ROWS, Decode, Row, Watch
 

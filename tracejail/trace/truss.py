@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from tracejail.model import SyscallRecord
+from tracejail.model import NEVER, SyscallRecord
 
-from .engine import NEVER
 from .table import OPENS, ROWS, Decode
 
 _FLAGS = {

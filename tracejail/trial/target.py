@@ -99,33 +99,6 @@ def scratch_tree() -> Iterator[Tree]:
         yield open_tree(fd, "the trial in memory: ", in_memory=True)
 
 
-@contextlib.contextmanager
-def overlay_tree(lower: int, flags: int = 0, above: int = -1) -> Iterator[int]:
-    """A mount that shows the tree `lower` and keeps in memory what is written to it; a descriptor of its root. `flags` are
-    those of kernel.mounts.prepare; `above` is a descriptor of a layer that lies over `lower`.
-
-    Raises KernelLacksError where the kernel has no overlay.
-    """
-    with scratch_tree() as scratch, contextlib.ExitStack() as stack:
-        os.mkdir("work", 0o755, dir_fd=scratch.fd)
-        os.mkdir("upper", 0o755, dir_fd=scratch.fd)
-        status = os.fstat(lower)
-        able = scratch.powers
-        os.chown("upper", able.user(status.st_uid), able.group(status.st_gid), dir_fd=scratch.fd)
-        os.chmod("upper", status.st_mode & 0o7777, dir_fd=scratch.fd)
-        prefix = "/proc/self/fd"
-        options = {
-            "lowerdir": f"{prefix}/{above}:{prefix}/{lower}" if above >= 0 else f"{prefix}/{lower}",
-            "upperdir": f"{prefix}/{scratch.fd}/upper",
-            "workdir": f"{prefix}/{scratch.fd}/work",
-        }
-        try:
-            root = stack.enter_context(new_mount("overlay", options, flags))
-        except OSError as error:
-            raise KernelLacksError(f"{error.strerror}", "the kernel must have overlayfs (modprobe overlay)") from None
-        yield root
-
-
 def rules_of(options: TrialOptions, mounts: frozenset[str]) -> Rules:
     """The supply's rules from the options."""
     return Rules(options.allows, options.excludes, mounts, options.accounts == "all", options.max_names)
