@@ -69,6 +69,15 @@ def test_no_cause_is_invented(name: str) -> None:
         assert "no cause is known" in told.out
 
 
+def test_a_locale_that_is_lacking_is_no_cause() -> None:
+    with empty_jail() as jail:
+        put(jail, "/bin/cat")
+        words = ("--json", "-E", "LC_ALL=C.UTF-8", "/bin/cat", "/no/such/file/anywhere")
+        done = tracejail("doctor", "-j", jail, *words, cwd=Path("/"))
+        assert done.json["findings"] == []
+        assert done.status == 3
+
+
 def test_names_of_the_target_are_escaped() -> None:
     with empty_jail() as jail:
         put(jail, "/bin/dash")
