@@ -17,6 +17,8 @@ from typing import Any
 
 from tests.tool import Done, tracejail
 
+_PLAIN = {"LC_ALL": "C"}   # a caller's locale is looked for by the target, and may be lacking too
+
 
 @dataclass(frozen=True)
 class Case:
@@ -121,7 +123,7 @@ def by_chroot(jail: Path, command: tuple[str, ...]) -> Done:
 def diagnosis(jail: Path, case: Case, *options: str) -> dict[str, Any]:
     """What doctor says of it; it must not change the jail."""
     before = digest(jail)
-    done = tracejail("doctor", "-j", jail, "--json", *case.options, *options, *case.command, cwd=Path("/"))
+    done = tracejail("doctor", "-j", jail, "--json", *case.options, *options, *case.command, cwd=Path("/"), env=_PLAIN)
     assert "Traceback" not in done.err
     assert digest(jail) == before
     assert len(done.out) < 65536

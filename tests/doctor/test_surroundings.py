@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import Case, by_chroot, check, diagnosis, empty_jail, put, script
+from tests.doctor.jails import Case, by_chroot, check, copy, diagnosis, empty_jail, put, script
 
 _DASH, _CAT, _PERL = "/usr/bin/dash", "/usr/bin/cat", "/usr/bin/perl"
 _KILL, _SAY_EPERM = "0x80000000", "0x00050001"
@@ -133,6 +133,14 @@ _TO_SOCKET = (
 )
 _TO_PORT = "socket(S, 2, 1, 0) or die; bind(S, pack('S n N x8', 2, 80, 0)) or die \"bind: $!\\n\";"
 
+def _logger(jail: Path) -> None:
+    put(jail, "/usr/bin/logger")
+    (jail / "etc").mkdir()
+    for name in ("passwd", "nsswitch.conf", "localtime"):
+        copy(jail, f"/etc/{name}")
+    copy(jail, os.path.realpath("/etc/localtime"))
+
+
 CASES = (
     Case("D1", _without("/dev/null", _DASH), _dash("read x < /dev/null; exit $(($? - 1))"), "/dev/null", "", "device",
          options=("--expect", "1")),
@@ -171,7 +179,7 @@ CASES = (
          "empty-directory"),
     Case("P13", _jail(_PERL), _perl("opendir(D, '/etc/apt/apt.conf.d'); print 'ok'"), "/etc/apt/apt.conf.d", "ok",
          "include-directory"),
-    Case("G1", _jail("/usr/bin/logger"), ("/usr/bin/logger", "-p", "user.info", "lost"), "/dev/log", "", "log-socket", status=0,
+    Case("G1", _logger, ("/usr/bin/logger", "-p", "user.info", "lost"), "/dev/log", "", "log-socket", status=0,
          cured=False),
     Case("mode of a device", _closed_null, _dash("echo hi > /dev/null"), "/dev/null", "", "closed", options=("-u", "daemon")),
     Case("a device of other numbers", _other_numbers, _dash("echo x > /dev/null"), "/dev/null", "", "other-device"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
@@ -14,6 +15,31 @@ from .remedies import bring, bring_tree, make_directory
 
 _INDEXES = frozenset(("/etc/ld.so.cache",))   # what is in no index is looked for: a library that is lost has a rule
 _OF_CALLER = frozenset(("PWD", "OLDPWD"))      # of the shell that called doctor
+# What is read by a library on the way, and what is poorer without it though nothing says so: (beginning of the path, what).
+# The first that is so counts.
+_POORER = (
+    ("/etc/localtime", "times are told in UTC"),
+    ("/usr/share/zoneinfo", "times of that zone are told in UTC"),
+    ("/etc/ssl/certs", "no certificate can be verified"),
+    ("/etc/ssl/cert.pem", "no certificate can be verified"),
+    ("/etc/pki", "no certificate can be verified"),
+    ("/usr/lib/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold"),
+    ("/etc/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold"),
+    ("/usr/lib/locale", "it speaks, sorts and counts characters as in the C locale"),
+    ("/etc/protocols", "protocols have no names"),
+    ("/etc/services", "ports have no names"),
+    ("/etc/mime.types", "types of files are not known"),
+    ("/etc/passwd", "users have no names"),
+    ("/etc/group", "groups have no names"),
+)
+
+
+def _poorer(facts: Facts, path: str) -> str:
+    for start, what in _POORER:
+        if f"{path}/".startswith(start + "/"):
+            # Nearly every program looks for a locale, and most say nothing in it: it counts where that is complained of.
+            return what if start != "/usr/lib/locale" or (facts.run and "locale" in facts.run.said) else ""
+    return ""
 
 
 def absent(facts: Facts) -> Iterator[Finding]:
@@ -25,11 +51,12 @@ def absent(facts: Facts) -> Iterator[Finding]:
         if argument is None or argument.want not in (Want.OBJECT, Want.LIST) or call.name.startswith("exec"):
             continue
         found.setdefault(call.path, []).append(call)
+    together: dict[str, Finding] = {}
     for path, calls in found.items():
         way = facts.host.way(path)
         if way.found is None or way.found.type is EntryType.SOCKET or any(hop.foreign for hop in way.hops):
             continue
-        if path in _INDEXES or path in left_over or facts.harmless(path):
+        if path in _INDEXES or path in left_over or (facts.harmless(path) and not _poorer(facts, path)):
             continue
         here = facts.jail.way(path)
         if here.found is not None:
@@ -41,9 +68,24 @@ def absent(facts: Facts) -> Iterator[Finding]:
             stop, rule = here.lead, "dangling-link"
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
-        matters = dies(facts) or mentioned(facts, calls)
-        confidence = Confidence.LIKELY if matters else Confidence.POSSIBLE
-        yield Finding(rule, confidence, stop, message, actions, tuple(calls), quiet=not matters, general=True)
+        poorer, matters = _poorer(facts, path), dies(facts) or mentioned(facts, calls)
+        finding = Finding(
+            rule, Confidence.LIKELY if matters or poorer else Confidence.POSSIBLE, stop,
+            f"{message}: {poorer}" if poorer else message, actions, tuple(calls), quiet=not matters, general=True,
+        )
+        if not poorer:
+            yield finding
+        elif poorer not in together:
+            together[poorer] = finding
+        else:
+            together[poorer] = _with(together[poorer], finding)
+    yield from together.values()
+
+
+def _with(one: Finding, other: Finding) -> Finding:
+    """Two files of the same consequence are one cause."""
+    actions = tuple(dict.fromkeys((*one.actions, *other.actions)))
+    return replace(one, actions=actions, calls=(*one.calls, *other.calls), quiet=one.quiet and other.quiet)
 
 
 def parent(facts: Facts) -> Iterator[Finding]:

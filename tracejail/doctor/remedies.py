@@ -19,6 +19,10 @@ def bring(facts: Facts, path: str, base: str = "/") -> tuple[Action, ...]:
     way = facts.host.way(path, base=base)
     if way.found is None:
         return ()
+    stale = facts.jail.node(way.found.path)
+    a_link = stale is not None and stale.type is EntryType.SYMLINK
+    if a_link and way.found.type is EntryType.FILE and facts.jail.way(path, base=base).found is None:
+        return Action(Kind.REMOVE, way.found.path), Action(Kind.COPY, way.found.path)
     actions = {action.path: action for hop in way.hops if (action := _hop(facts, hop))}
     if way.found.type is EntryType.FILE:
         for need in facts.host.needs(way.found.path):

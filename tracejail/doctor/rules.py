@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import denied, devices, directories, execution, libraries, limits, lookups, powers, sockets
+from . import denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets
 from .facts import Facts
 from .finding import Finding
 
@@ -44,6 +44,8 @@ RULES: tuple[Rule, ...] = (
     Rule(sockets.absent, "each socket that was looked for is there"),
     Rule(sockets.stale, "somebody listens on each socket that was used"),
     Rule(sockets.no_socket, "what was used as a socket is one"),
+    Rule(resolution.resolution, "the files that say how names of hosts are found are there"),
+    Rule(listings.unlisted, "no name that it said is of a directory which has it on the host alone"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )

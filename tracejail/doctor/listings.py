@@ -1,0 +1,46 @@
+"""Directories that are read, and then looked up in: what is not among the names is never missed by a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tracejail.model import EntryType
+
+from .facts import Facts
+from .finding import Confidence, Finding
+from .remedies import bring_tree
+
+_LISTS = ("getdents", "getdents64", "readdir")
+_SHORTEST = 3                            # characters of a name that says something
+_WORD = re.compile(r"[A-Za-z0-9_][\w.+-]*")
+
+
+def unlisted(facts: Facts) -> Iterator[Finding]:
+    """A name that the program said, that a directory which it read has on the host and not in the jail. The name may be said
+    without its suffix, as that of a module is."""
+    if facts.run is None or facts.run.healthy:
+        return
+    words = {word.rstrip(".") for word in _WORD.findall(facts.run.said)}
+    words |= {part for word in words for part in word.split(".")}
+    words = {word for word in words if len(word) >= _SHORTEST}
+    seen: set[str] = set()
+    for call in facts.calls():
+        if call.failed or call.name not in _LISTS or call.path in seen:
+            continue
+        seen.add(call.path)
+        here, there = set(facts.jail.names(call.path)), facts.host.names(call.path)
+        for name in there:
+            stem = name.partition(".")[0]
+            if name in here or not (name in words or (stem in words and len(stem) >= _SHORTEST)):
+                continue
+            if any(other.partition(".")[0] == stem for other in here):
+                continue
+            path = f"{call.path.rstrip('/')}/{name}"
+            node = facts.host.node(path)
+            kind = "directory" if node is not None and node.type is EntryType.DIRECTORY else "file"
+            yield Finding(
+                "unlisted", Confidence.LIKELY, path,
+                f"{path}, a {kind} of the host, is not in the jail: {call.record.program} reads the names of {call.path}, and "
+                f"says {name if name in words else stem}", bring_tree(facts, path), (call,), weight=15,
+            )
