@@ -70,8 +70,6 @@ CASES = (
     Case("C5", _learned("/usr/bin/openssl", "rand", "-hex", "4", gone="/usr/lib/ssl/openssl.cnf"),
          ("/usr/bin/openssl", "rand", "-hex", "4"), "/usr/lib/ssl/openssl.cnf"),
     Case("N10", _dangling_resolv, ("/usr/bin/getent", "ahosts", "example.org"), "/etc/resolv.conf"),
-    Case("C1", _learned(*_TRUST, gone="/etc/ssl/certs/ca-certificates.crt"), _TRUST, "/etc/ssl/certs/ca-certificates.crt",
-         _NOT_THERE := "No such file", healthy="ok"),
     Case("P16", _learned(*_MODULE, gone="/usr/lib/python3.11/encodings"), _MODULE, "/usr/lib/python3.11/encodings", "encodings"),
     Case("P17", _learned(*_PERL, gone="/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm"), _PERL,
          "/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm", "Can't locate", healthy="1"),

@@ -75,7 +75,7 @@ def for_all(facts: Facts) -> Iterator[Finding]:
     """A directory for the temporary files of all: missing, or not open to all."""
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE, *REFUSED):
-        for path in (call.path, posixpath.dirname(call.path)) if call.path else ():
+        for path in (call.path, posixpath.dirname(call.path)) if call.path and call.path not in facts.left_over else ():
             host = facts.host.way(path).found
             if host is not None and host.type is EntryType.DIRECTORY and host.mode & _FOR_ALL == _FOR_ALL:
                 found.setdefault(path, []).append(call)

@@ -13,6 +13,7 @@ from typing import Protocol
 from tracejail.model import EntryType, SyscallRecord
 
 _SAID = 1 << 16   # bytes of what it said that are looked at
+_OF_CALLER = frozenset(("PWD", "OLDPWD"))   # of the shell that called doctor
 GONE = (-errno.ENOENT, -errno.ENOTDIR)
 REFUSED = (-errno.EACCES, -errno.EPERM)
 
@@ -213,7 +214,7 @@ class RunFacts:
         return tuple(map(tuple, by_process.values()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """All that rules look at; `run` is None where nothing was run."""
 
@@ -244,6 +245,11 @@ class Facts:
     def calls(self) -> Iterator[Call]:
         """Those of the run in the jail."""
         yield from self.run.calls if self.run else ()
+
+    @cached_property
+    def left_over(self) -> frozenset[str]:
+        """Paths that are known from the environment of doctor's caller alone, and that a shell looks for."""
+        return frozenset(value for name, value in self.environment if name in _OF_CALLER)
 
     def mount_of(self, path: str) -> JailMount | None:
         """The mount that a path of the jail lies on; None where the mounts are not known."""

@@ -14,7 +14,6 @@ from .finding import Confidence, Finding
 from .remedies import bring, bring_tree, make_directory
 
 _INDEXES = frozenset(("/etc/ld.so.cache",))   # what is in no index is looked for: a library that is lost has a rule
-_OF_CALLER = frozenset(("PWD", "OLDPWD"))      # of the shell that called doctor
 # What is read by a library on the way, and what is poorer without it though nothing says so: (beginning of the path, what).
 # The first that is so counts.
 _POORER = (
@@ -44,7 +43,6 @@ def _poorer(facts: Facts, path: str) -> str:
 
 def absent(facts: Facts) -> Iterator[Finding]:
     """A path that is not in the jail, and is on the host."""
-    left_over = {value for name, value in facts.environment if name in _OF_CALLER}
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
         argument = call.record.arguments[-1] if call.record.arguments else None
@@ -56,7 +54,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
         way = facts.host.way(path)
         if way.found is None or way.found.type is EntryType.SOCKET or any(hop.foreign for hop in way.hops):
             continue
-        if path in _INDEXES or path in left_over or (facts.harmless(path) and not _poorer(facts, path)):
+        if path in _INDEXES or path in facts.left_over or (facts.harmless(path) and not _poorer(facts, path)):
             continue
         here = facts.jail.way(path)
         if here.found is not None:
