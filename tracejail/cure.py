@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from tracejail.diagnose import Diagnosis, diagnose_root, open_jail
+from tracejail.diagnose import Diagnosis, diagnose_root, open_jail, run_once_outside
 from tracejail.doctor.finding import Action, Confidence, Finding, Kind
 from tracejail.jail.tree import open_tree
 from tracejail.mend import Mender
@@ -33,15 +33,16 @@ class Cure:
     notes: tuple[str, ...]      # what could not be done
 
 
-def cure(options: TrialOptions, show: Show, to_the_jail: bool) -> Cure:
+def cure(options: TrialOptions, show: Show, to_the_jail: bool, compare: bool | None = None) -> Cure:
     """Raises UsageError, KernelLacksError, InputOutputError, Interrupted."""
     began = time.monotonic()
     root = open_jail(options.jail)
     user = find_identity(open_host_root(options.host_root), options.user)
     gain_powers(user.uid, user.gid, options.network == "private", show.say)
     notes: dict[str, None] = {}
+    outside = run_once_outside(options, show)
     with changes(root.fd) as made:
-        before = after = diagnose_root(options, show, root)
+        before = after = diagnose_root(options, show, root, outside, compare=compare)
         applied: list[Finding] = []
         runs = 1
         while runs < _MOST and (now := _next(after, applied)):
@@ -49,7 +50,7 @@ def cure(options: TrialOptions, show: Show, to_the_jail: bool) -> Cure:
             options = _apply_in_memory(options, root, made, now, notes)
             applied += now
             with changed(root.fd, made) as shown:
-                after = diagnose_root(options, show, HostRoot(root.path, shown), made.layer)
+                after = diagnose_root(options, show, HostRoot(root.path, shown), outside, made.layer, compare=compare)
             runs += 1
     if to_the_jail:
         mender = Mender(open_host_root(options.host_root), open_tree(root.fd, options.jail), options)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from tracejail.doctor.facts import Facts, JailMount, RunFacts
+from tracejail.doctor.compared import ends_alike
+from tracejail.doctor.facts import Call, Facts, JailMount, Node, RunFacts
 from tracejail.doctor.finding import Confidence, Finding
 from tracejail.doctor.rank import ranked
 from tracejail.doctor.rules import findings
-from tracejail.errors import UsageError
+from tracejail.errors import IncompleteError, InputOutputError, KernelLacksError, UsageError
 from tracejail.jail.enter import CAPABILITIES
 from tracejail.kernel.capabilities import NAMES
 from tracejail.learner import learner
@@ -20,10 +23,13 @@ from tracejail.resolve.policy import harmless
 from tracejail.show import Show
 from tracejail.trial.answers import Manner
 from tracejail.trial.mounted import jail_mounts
-from tracejail.trial.target import caller_environment, find_identity
+from tracejail.trial.target import caller_environment, find_identity, find_program
 from tracejail.views import View
-from tracejail.witness import EVERY, run_in_jail
+from tracejail.witness import EVERY, run_in_jail, run_outside
 
+_QUICK = 10_000    # calls of the run in the jail, for another to be made without being asked for
+_LARGE = 1 << 24   # bytes of a file of the host
+_OUTSIDE = 10.0    # seconds that the run on the host may take
 _FLAGS = frozenset(("ro", "nosuid", "nodev", "noexec"))
 
 
@@ -43,12 +49,33 @@ class Diagnosis:
         return self.facts.run
 
 
-def diagnose(options: TrialOptions, show: Show, static: bool = False) -> Diagnosis:
-    """Run the program in the jail `options.jail` as it is (or, `static`, only look at its files).
+Outside = Callable[[], RunFacts | None]
+
+
+def diagnose(options: TrialOptions, show: Show, static: bool = False, compare: bool | None = None) -> Diagnosis:
+    """Run the program in the jail `options.jail` as it is (or, `static`, only look at its files). `compare`: whether to run it
+    with the host as its root as well; None where that is safe, quick, and needed.
 
     Raises UsageError, KernelLacksError, InputOutputError, Interrupted.
     """
-    return diagnose_root(options, show, open_jail(options.jail), static=static)
+    outside = run_once_outside(options, show)
+    return diagnose_root(options, show, open_jail(options.jail), outside, static=static, compare=compare)
+
+
+def run_once_outside(options: TrialOptions, show: Show) -> Outside:
+    """A function value that runs the command on the host the first time it is called; None comes of what can't be run."""
+
+    def run_it() -> RunFacts | None:
+        short = replace(options, timeout=min(options.timeout, _OUTSIDE))
+        try:
+            program = find_program(open_host_root(options.host_root), options.argv[0])
+            work = learner(short, show, EVERY, program)
+            return run_outside(work, work.launch(False, Manner.VERIFY))
+        except (KernelLacksError, InputOutputError, IncompleteError, UsageError) as error:
+            show.say(f"not compared with the host: {error}")
+            return None
+
+    return lru_cache(1)(run_it)
 
 
 def open_jail(path: str) -> HostRoot:
@@ -58,14 +85,56 @@ def open_jail(path: str) -> HostRoot:
     return open_host_root(path)
 
 
-def diagnose_root(options: TrialOptions, show: Show, root: HostRoot, above: int = -1, static: bool = False) -> Diagnosis:
+def diagnose_root(
+    options: TrialOptions, show: Show, root: HostRoot, outside: Outside, above: int = -1, static: bool = False,
+    compare: bool | None = None,
+) -> Diagnosis:
     """The same, of a jail with a layer of changes `above` it; `root` shows both."""
     began = time.monotonic()
     facts = look(options, root)
-    if not static and facts.program:
-        work = learner(options, show, EVERY, facts.program)
-        facts = replace(facts, run=run_in_jail(work, options.jail, work.launch(False, Manner.VERIFY), above))
-    return judge(facts, time.monotonic() - began)
+    if static or not facts.program:
+        return judge(facts, time.monotonic() - began)
+    work = learner(options, show, EVERY, facts.program)
+    facts = replace(facts, run=run_in_jail(work, options.jail, work.launch(False, Manner.VERIFY), above))
+    first = judge(facts, time.monotonic() - began)
+    wanted = compare if compare is not None else _is_quick(facts) and _is_safe(options, facts) and _is_open(first)
+    if not wanted or not _is_the_same(facts):
+        return first
+    return judge(replace(facts, outside=outside()), time.monotonic() - began)
+
+
+def _is_the_same(facts: Facts) -> bool:
+    """Whether the host's program is the jail's."""
+    return facts.jail.same(facts.program, facts.host) and facts.host.way(facts.program).found is not None
+
+
+def _is_quick(facts: Facts) -> bool:
+    """Whether it does little: counted, for the time that it takes depends on the machine."""
+    return facts.run is not None and len(facts.run.calls) < _QUICK
+
+
+def _is_safe(options: TrialOptions, facts: Facts) -> bool:
+    """Whether it serves nobody, has the network of nobody, and opens nothing large to write to it: of what the host has
+    there, a data base, a copy in memory would be made."""
+    run = facts.run
+    if run is None or run.listens or options.network != "private" or options.exercises:
+        return False
+    if any(call.name == "listen" and not call.failed for call in run.calls):
+        return False  # on a port of the kernel's choice
+    return not any(_writes(call) and _is_large(facts.host.way(call.path).found) for call in run.calls)
+
+
+def _is_large(node: Node | None) -> bool:
+    return node is not None and node.size > _LARGE
+
+
+def _writes(call: Call) -> bool:
+    return not call.failed and call.name.startswith("open") and bool(call.record.flags & os.O_ACCMODE)
+
+
+def _is_open(diagnosis: Diagnosis) -> bool:
+    """Whether the jail alone leaves a question: there is no cause that is certain."""
+    return not any(each.confidence is Confidence.CERTAIN and not each.quiet for each in diagnosis.findings)
 
 
 def look(options: TrialOptions, root: HostRoot) -> Facts:
@@ -119,5 +188,5 @@ def judge(facts: Facts, seconds: float, runs: int = 1) -> Diagnosis:
     shown = ranked(facts, found)
     dies = facts.run is not None and not facts.run.healthy
     causes = [finding for finding in shown if finding.confidence is not Confidence.POSSIBLE]
-    status = 1 if causes or (dies and shown) else 3 if dies else 0
+    status = 1 if causes or (dies and shown and not ends_alike(facts)) else 3 if dies else 0
     return Diagnosis(facts, shown, clear, status, seconds, runs if facts.run is not None else 0)

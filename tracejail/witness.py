@@ -15,10 +15,10 @@ from tracejail.trace.engine import Engine
 from tracejail.trace.misses import absolute
 from tracejail.trace.table import LOOKS, OPENS
 from tracejail.trial.answers import Answers, Manner
-from tracejail.trial.mounted import Mounted, mounted
+from tracejail.trial.mounted import Mounted, mounted, outside
 from tracejail.trial.outcome import Outcome, as_expected, ended_words, exit_status
 from tracejail.trial.run import run
-from tracejail.trial.target import MOUNT_TYPES, new_supply, present_devices, rules_of
+from tracejail.trial.target import MOUNT_TYPES, host_devices, new_supply, present_devices, rules_of
 from tracejail.trial.witness import Witness
 
 EVERY = Engine("every", b"", every=True)
@@ -33,6 +33,7 @@ _ORDINARY = {
     "read": {errno.EAGAIN, errno.EINTR}, "recvmsg": {errno.EAGAIN, errno.EINTR}, "recvfrom": {errno.EAGAIN, errno.EINTR},
     "accept": {errno.EAGAIN, errno.EINTR}, "accept4": {errno.EAGAIN, errno.EINTR}, "futex": {errno.EAGAIN, errno.EINTR},
     "ioctl": {errno.ENOTTY}, "wait4": {errno.ECHILD}, "lseek": {errno.ESPIPE},
+    "close": {errno.EBADF}, "fcntl": {errno.EBADF},   # of all descriptors that there might be, before an exec
 }
 _RESTARTS = range(-516, -511)   # ERESTARTSYS and kin, linux/errno.h: never seen by the program
 _ENDS = frozenset(("exit", "exit_group"))
@@ -45,6 +46,7 @@ class Notebook:
     calls: dict[tuple[object, ...], Call] = field(default_factory=dict)
     ends: list[Ended] = field(default_factory=list)
     programs: dict[int, str] = field(default_factory=dict)
+    everything: bool = False      # what went well is kept, too: each once
     fresh: set[int] = field(default_factory=set)      # processes of ours that have not executed their program yet
     heard: int = 0
     clipped: bool = False
@@ -71,7 +73,7 @@ class Notebook:
         number = -record.result
         if record.syscall in _ENDS or record.result in _RESTARTS or (failed and number in _ORDINARY.get(record.syscall, ())):
             return
-        if not failed and not _worth(record):
+        if not failed and not (self.everything and record.arguments) and not _worth(record):
             return
         words = () if record.arguments or record.address else record.words
         result = min(record.result, 0)
@@ -79,7 +81,7 @@ class Notebook:
             record.program, record.syscall, record.arguments, record.address, record.flags, result, words,
         )
         known = self.calls.get(key)
-        if known is not None and failed:
+        if known is not None and (failed or self.everything):
             self.calls[key] = replace(known, count=known.count + 1)
             return
         if len(self.calls) >= _MOST:
@@ -135,20 +137,30 @@ def run_in_jail(work: Learner, jail: str, launch: Launch, above: int = -1) -> Ru
     Raises KernelLacksError, InputOutputError, Interrupted.
     """
     with mounted(jail, above) as shown:
-        return _run(work, shown, launch)
+        return _run(work, shown, launch, Notebook(), present_devices(shown.root))
 
 
-def _run(work: Learner, shown: Mounted, launch: Launch) -> RunFacts:
+def run_outside(work: Learner, launch: Launch) -> RunFacts:
+    """Run the same target with the whole host as its root: all that it writes stays in memory, and no process, network or
+    device of the host's can be reached, but for the harmless ones.
+
+    Raises KernelLacksError, InputOutputError, Interrupted.
+    """
+    with outside(work.options.host_root) as shown:
+        return _run(work, shown, launch, Notebook(everything=True), host_devices(work.host))
+
+
+def _run(
+    work: Learner, shown: Mounted, launch: Launch, notes: Notebook, devices: tuple[tuple[str, str], ...]
+) -> RunFacts:
     own = {(mount.type, mount.path) for mount in shown.own}
     named = [name for name, row in MOUNT_TYPES.items() if row in own or name in work.options.mounts]
-    tree = open_tree(shown.root, "the jail: ", in_memory=True)
+    tree = open_tree(shown.root, "the copy in memory: ", in_memory=True)
     supply = new_supply(work.host, tree, rules_of(work.options, frozenset(named)))
     answers = Answers(supply, Manner.VERIFY, lambda _: None)
     stage = Stage(
-        shown.root, work.options.network == "private", tuple(MOUNT_TYPES[name] for name in named),
-        present_devices(shown.root), shown.attached,
+        shown.root, work.options.network == "private", tuple(MOUNT_TYPES[name] for name in named), devices, shown.attached,
     )
-    notes = Notebook()
     outcome = run(
         stage, launch, lambda step: work.step(launch, step), work.drive("doctor"), EVERY, answers, work.show, notes.witness()
     )

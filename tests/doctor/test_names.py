@@ -26,14 +26,17 @@ def _names(*programs: str, etc: tuple[str, ...] = ()) -> Callable[[Path], None]:
     return build
 
 
-def _learned(*command: str, gone: str) -> Callable[[Path], None]:
-    """A jail that was learned, without one thing."""
+def _learned(*command: str, gone: str = "", locale: str = "C") -> Callable[[Path], None]:
+    """A jail that was learned in a locale, without one thing."""
 
     def build(jail: Path) -> None:
         jail.rmdir()
-        learned = tracejail("learn", "-q", "-j", jail, "-m", jail.parent / "jail.json", *command, cwd=Path("/"))
+        words = ("learn", "-q", "-j", jail, "-m", jail.parent / "jail.json", *command)
+        learned = tracejail(*words, cwd=Path("/"), env={"LC_ALL": locale})
         assert learned.status == 0, learned.err
         place = jail / gone.lstrip("/")
+        if not gone:
+            return
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
         else:
@@ -70,6 +73,10 @@ CASES = (
     Case("C5", _learned("/usr/bin/openssl", "rand", "-hex", "4", gone="/usr/lib/ssl/openssl.cnf"),
          ("/usr/bin/openssl", "rand", "-hex", "4"), "/usr/lib/ssl/openssl.cnf"),
     Case("N10", _dangling_resolv, ("/usr/bin/getent", "ahosts", "example.org"), "/etc/resolv.conf"),
+    Case("C1", _learned(*_TRUST, gone="/etc/ssl/certs/ca-certificates.crt"), _TRUST, "/etc/ssl/certs/ca-certificates.crt",
+         _NOT_THERE := "No such file", healthy="ok"),
+    Case("learned in another locale", _learned(*_MODULE, locale="C.UTF-8"), _MODULE, "/usr/lib/python3.11/encodings/ascii.py",
+         rule="fewer-names", healthy="ok"),
     Case("P16", _learned(*_MODULE, gone="/usr/lib/python3.11/encodings"), _MODULE, "/usr/lib/python3.11/encodings", "encodings"),
     Case("P17", _learned(*_PERL, gone="/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm"), _PERL,
          "/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm", "Can't locate", healthy="1"),

@@ -26,6 +26,7 @@ _LONGEST = 300       # characters of a line; a command is shown whole or not at 
 _BYTES = 48 << 10    # of all that is printed, whatever the target does
 _LAST_CALLS = 8      # of one that dies for no known reason
 _LOG = 1 << 20       # bytes of a log that are read, its last
+_COMPARE = {"auto": None, "always": True, "never": False}
 _COMMANDS = 4        # lines of a remedy
 
 
@@ -44,12 +45,13 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
     fix = bool(fields.pop("fix", False)) or apply
     if fix and (static or not arguments):
         raise UsageError("doctor: --fix runs the program again and again", "name the program, and leave out --static")
+    compare = _COMPARE[str(fields.pop("compare", "auto"))]
     options = trial_options(fields, arguments)
     if fix:
-        return _fix(options, talk, as_json, apply)
+        return _fix(options, talk, as_json, apply, compare)
     from tracejail.diagnose import diagnose
 
-    diagnosis = diagnose(options, talk, static)
+    diagnosis = diagnose(options, talk, static, compare)
     talk.clear()
     if as_json:
         print(json.dumps(document(diagnosis, options)))
@@ -79,10 +81,10 @@ def _commands(finding: Finding, options: TrialOptions) -> list[str]:
     return commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
 
 
-def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool) -> int:
+def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool, compare: bool | None) -> int:
     from tracejail.cure import cure
 
-    done = cure(options, talk, apply)
+    done = cure(options, talk, apply, compare)
     talk.clear()
     after = done.after
     if as_json:
@@ -167,6 +169,7 @@ def report(diagnosis: Diagnosis, options: TrialOptions, verbose: bool) -> list[s
     """A screen for a tired admin: what happens, the cause, what cures it."""
     run, found = diagnosis.run, diagnosis.findings
     lines = [_cut(_verdict(diagnosis))]
+    lines += _outside(diagnosis)
     if run is not None and run.clipped:
         lines.append("it made more different calls than are kept: what came late was not looked at")
     for number, finding in enumerate(found if verbose else found[:_MOST], 1):
@@ -205,13 +208,26 @@ def _verdict(diagnosis: Diagnosis) -> str:
     return f"HEALTHY: it {run.words}{serves}; nothing that the host has is missed"
 
 
+def _outside(diagnosis: Diagnosis) -> list[str]:
+    from tracejail.doctor.compared import ends_alike
+
+    other = diagnosis.facts.outside
+    if other is None:
+        return []
+    if ends_alike(diagnosis.facts):
+        return ["on the host it dies as well, with the same words: it is not the jail that is at fault"]
+    if other.healthy:
+        return [_cut(f"on the host it {other.words}")]
+    return [_cut(f"on the host it dies too: {other.failure or 'it ' + other.words}")]
+
+
 def _count(number: int) -> str:
     return "nothing is wrong with its files" if not number else "1 finding" if number == 1 else f"{number} findings"
 
 
 def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:
     """For a program; the findings as many as can be told, `more` counts the others."""
-    run = diagnosis.run
+    run, other = diagnosis.run, diagnosis.facts.outside
     told: list[dict[str, Any]] = []
     left = _BYTES
     for finding in diagnosis.findings:
@@ -228,6 +244,7 @@ def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:
         "program": diagnosis.facts.program,
         "ended": run.words if run else "",
         "failure": run.failure[:_LONGEST] if run else "",
+        "compared": {"healthy": other.healthy, "ended": other.words} if other else None,
         "clipped": bool(run and run.clipped),
         "findings": told,
         "more": len(diagnosis.findings) - len(told),

@@ -90,6 +90,8 @@ REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there al
 SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
 DOCTOR = (
     Option("--explain", "explain", "TEXT", "no jail: what a message, or those of a log file, may mean in one"),
+    Option("--compare", "compare", "WHEN", "run it on the host too, in memory: always, never, or (auto, the default) where that "
+           "is safe and quick", choices="auto always never"),
     Option("--fix", "fix", "", "try the cures in a copy in memory, run after run, and list all that it took"),
     Option("--apply", "apply", "", "the same, and then do them to the jail itself"),
     Option("--static", "static", "", "run nothing: what its files alone show; without PROGRAM of all programs in the jail"),

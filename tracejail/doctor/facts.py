@@ -205,6 +205,22 @@ class RunFacts:
         return b"\n".join(part[-_SAID:] for part in parts).decode("utf-8", "surrogateescape")
 
     @cached_property
+    def results(self) -> dict[str, set[int]]:
+        """Of each path that was asked for the results, 0 for what went well."""
+        found: dict[str, set[int]] = {}
+        for call in self.calls:
+            if call.path:
+                found.setdefault(call.path, set()).add(min(call.result, 0))
+        return found
+
+    @cached_property
+    def opened(self) -> frozenset[str]:
+        """The paths of what was opened or executed."""
+        return frozenset(
+            call.path for call in self.calls if not call.failed and call.name.startswith(("open", "exec")) and call.path
+        )
+
+    @cached_property
     def failures(self) -> tuple[tuple[int, ...], ...]:
         """Of each process that ended badly the calls that failed, by their order."""
         by_process: dict[int, list[int]] = {end.process: [] for end in self.ends if end.status}
@@ -231,6 +247,7 @@ class Facts:
     machine: str = "x86-64"          # of the kernel
     mounts: tuple[JailMount, ...] = ()
     run: RunFacts | None = None
+    outside: RunFacts | None = None  # the same command with the whole host as its root; all calls that name a path
     harmless: Callable[[str], str | None] = lambda _: None   # why it does not matter that a path is absent
     withheld: frozenset[int] = frozenset()    # capabilities that doctor's own trial does not give
     programs: tuple[str, ...] = ()   # executable files of the jail, where none is named
@@ -250,6 +267,17 @@ class Facts:
     def left_over(self) -> frozenset[str]:
         """Paths that are known from the environment of doctor's caller alone, and that a shell looks for."""
         return frozenset(value for name, value in self.environment if name in _OF_CALLER)
+
+    @cached_property
+    def asked_outside(self) -> frozenset[str]:
+        """What the run outside asked for: the paths, what they lead to, and all directories above."""
+        found: set[str] = set()
+        for path in self.outside.results if self.outside else ():
+            for passed in (path, *(hop.path for hop in self.host.way(path).hops)):
+                while passed and passed not in found:
+                    found.add(passed)
+                    passed = passed.rpartition("/")[0]
+        return frozenset(found | {"/"})
 
     def mount_of(self, path: str) -> JailMount | None:
         """The mount that a path of the jail lies on; None where the mounts are not known."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
+from .compared import aftermath, ends_alike, noise
 from .consequence import dies
 from .facts import Facts
 from .finding import Confidence, Finding
@@ -23,13 +25,33 @@ def ranked(facts: Facts, findings: Sequence[Finding]) -> tuple[Finding, ...]:
     for finding in findings:
         if finding.general and finding.calls and all(call.order in explained for call in finding.calls):
             continue
+        if finding.general and noise(facts, finding.calls):
+            continue
         key = (finding.rule, finding.path)
         if key not in kept:
-            kept[key] = finding
-    last = {failures[-1] for failures in facts.run.failures if failures} if facts.run else set()
+            kept[key] = _weighed(facts, finding)
+    last = _last(facts)
     said = facts.run.said if facts.run else ""
     order = sorted(kept.values(), key=lambda finding: _key(finding, dies(facts), last, said))
     return tuple(order)
+
+
+def _weighed(facts: Facts, finding: Finding) -> Finding:
+    """As sure as the comparison with the host leaves it."""
+    if finding.confidence is not Confidence.LIKELY:
+        return finding
+    if aftermath(facts, finding.path) or (finding.general and ends_alike(facts)):
+        return replace(finding, confidence=Confidence.POSSIBLE)
+    return finding
+
+
+def _last(facts: Facts) -> set[int]:
+    """The last call of each process that ended badly, of those that failed and do so in the jail alone."""
+    if facts.run is None:
+        return set()
+    of_host = {call.order for call in facts.calls() if noise(facts, (call,)) or aftermath(facts, call.path)}
+    left = ([order for order in failures if order not in of_host] for failures in facts.run.failures)
+    return {failures[-1] for failures in left if failures}
 
 
 def _key(finding: Finding, died: bool, last: set[int], said: str) -> tuple[bool, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets
+from . import compared, denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets
 from .facts import Facts
 from .finding import Finding
 
@@ -46,6 +46,8 @@ RULES: tuple[Rule, ...] = (
     Rule(sockets.no_socket, "what was used as a socket is one"),
     Rule(resolution.resolution, "the files that say how names of hosts are found are there"),
     Rule(listings.unlisted, "no name that it said is of a directory which has it on the host alone"),
+    Rule(compared.fewer_names, "each directory that was listed has the names that are used on the host"),
+    Rule(compared.other_contents, "each file that was read is as on the host"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
+from tracejail.errors import KernelLacksError
 from tracejail.kernel import mounts
-from tracejail.kernel.mountinfo import MountLine, mount_lines
+from tracejail.kernel.mountinfo import MountLine, mount_lines, shown_at
 from tracejail.model import JailPath, Mount
 
 from .overlays import overlay_tree
@@ -17,6 +18,7 @@ from .target import MOUNT_TYPES
 
 # File systems whose objects the kernel makes: each stage has its own of them (Stage.mounts), and no copy.
 _OWN = frozenset(kind for kind, _ in MOUNT_TYPES.values())
+_SPARED = "256m"   # of memory, as tmpfs(5) has it
 _FLAGS = {"ro": mounts.MS_RDONLY, "nosuid": mounts.MS_NOSUID, "nodev": mounts.MS_NODEV, "noexec": mounts.MS_NOEXEC}
 
 
@@ -31,48 +33,66 @@ class Mounted:
 
 
 def jail_mounts(jail: str) -> tuple[MountLine, ...]:
-    """The mount that a jail lies on, as "/", and those beneath it; of several at one place the last."""
+    """The mount that a jail lies on, as "/", and those beneath it that can be seen."""
     real = os.path.realpath(jail)
-    below = real.rstrip("/") + "/"
-    first: MountLine | None = None
-    found: dict[str, MountLine] = {}
-    for line in mount_lines():
-        if real == line.point or real.startswith(line.point.rstrip("/") + "/"):
-            if first is None or len(line.point) >= len(first.point):
-                first, found = line, {}  # what was mounted beneath before is covered
-        elif line.point.startswith(below):
-            inner = "/" + line.point[len(below) :]
-            found = {path: other for path, other in found.items() if not path.startswith(inner + "/")}
-            found[inner] = line
-    lines = [_inner(first, "/")] if first else []
-    return (*lines, *(_inner(line, path) for path, line in sorted(found.items())))
+    lines = shown_at(real, mount_lines())
+    beneath = (_inner(line, "/" + line.point[len(real.rstrip("/")) :].lstrip("/")) for line in lines[1:])
+    return (*(_inner(line, "/") for line in lines[:1]), *sorted(beneath, key=lambda line: line.point))
 
 
 def _inner(line: MountLine, path: str) -> MountLine:
-    return MountLine(path, line.root, line.flags, line.type, line.source)
+    return replace(line, point=path)
 
 
 @contextlib.contextmanager
 def mounted(jail: str, above: int = -1) -> Iterator[Mounted]:
     """`above`: a descriptor of a layer of changes to the jail. Raises KernelLacksError, OSError."""
     with contextlib.ExitStack() as stack:
-        root, attached, own = -1, [], []
-        for line in jail_mounts(jail):
-            flags = sum(bit for name, bit in _FLAGS.items() if name in line.flags)
-            place = jail if line.point == "/" else os.path.join(os.path.realpath(jail), line.point.lstrip("/"))
-            if line.point != "/" and line.type in _OWN:
-                own.append(Mount(line.type, JailPath(line.point)))
-            elif stat.S_ISDIR(os.stat(place).st_mode):
-                lower = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                stack.callback(os.close, lower)
-                layer = stack.enter_context(overlay_tree(lower, flags, above if line.point == "/" else -1))
-                if line.point == "/":
-                    root = layer
-                else:
-                    attached.append((layer, line.point))
-            else:  # a file, a device or a socket that is bound: those of the host itself
-                bound = mounts.clone(place)
-                stack.callback(os.close, bound)
-                mounts.set_read_only(bound)
-                attached.append((bound, line.point))
-        yield Mounted(root, tuple(attached), tuple(own))
+        yield _show(stack, jail, jail_mounts(jail), above)
+
+
+@contextlib.contextmanager
+def outside(root: str) -> Iterator[Mounted]:
+    """A host root as a jail is shown, but that no device of it can be opened: those of Stage.devices lie over them. A mount
+    of which the kernel makes no overlay is left out, and there is room for as many changes as memory can always spare.
+
+    Raises KernelLacksError, OSError.
+    """
+    with contextlib.ExitStack() as stack:
+        lines = jail_mounts(root)
+        own = tuple(f"{line.point}/" for line in lines if line.point != "/" and line.type in _OWN)
+        nodev = [replace(line, flags=line.flags | {"nodev"}) for line in lines if not line.point.startswith(own)]
+        yield _show(stack, root, nodev, most=_SPARED)
+
+
+def _show(
+    stack: contextlib.ExitStack, jail: str, lines: Iterable[MountLine], above: int = -1, most: str = ""
+) -> Mounted:
+    root = -1
+    attached: list[tuple[int, str]] = []
+    own: dict[Mount, None] = {}
+    for line in lines:
+        place = jail if line.point == "/" else os.path.join(os.path.realpath(jail), line.point.lstrip("/"))
+        if line.point == "/":
+            root = _layer(stack, place, line, above, most)
+        elif line.type in _OWN:
+            own[Mount(line.type, JailPath(line.point))] = None
+        else:
+            try:
+                attached.append((_layer(stack, place, line, most=most), line.point))
+            except (KernelLacksError, OSError):
+                if not most:
+                    raise
+    return Mounted(root, tuple(attached), tuple(own))
+
+
+def _layer(stack: contextlib.ExitStack, place: str, line: MountLine, above: int = -1, most: str = "") -> int:
+    if stat.S_ISDIR(os.stat(place).st_mode):
+        lower = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, lower)
+        flags = sum(bit for name, bit in _FLAGS.items() if name in line.flags)
+        return stack.enter_context(overlay_tree(lower, flags, above, most or "50%"))
+    bound = mounts.clone(place)  # a file, a device or a socket that is bound: those of the host itself
+    stack.callback(os.close, bound)
+    mounts.set_read_only(bound)
+    return bound

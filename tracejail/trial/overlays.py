@@ -24,9 +24,9 @@ class Changes:
 
 
 @contextlib.contextmanager
-def changes(lower: int) -> Iterator[Changes]:
-    """An empty layer for the tree of a descriptor. Raises KernelLacksError."""
-    with scratch_tree() as scratch:
+def changes(lower: int, most: str = "50%") -> Iterator[Changes]:
+    """An empty layer for the tree of a descriptor; `most` of memory, as size of tmpfs(5). Raises KernelLacksError."""
+    with scratch_tree(most) as scratch:
         for name in ("work", "upper"):
             os.mkdir(name, 0o755, dir_fd=scratch.fd)
         status = os.fstat(lower)
@@ -62,9 +62,9 @@ def changed(lower: int, made: Changes) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def overlay_tree(lower: int, flags: int = 0, above: int = -1) -> Iterator[int]:
+def overlay_tree(lower: int, flags: int = 0, above: int = -1, most: str = "50%") -> Iterator[int]:
     """The same as `changeable`, with changes that nobody asks for afterwards. Raises KernelLacksError."""
-    with changes(lower) as made, changeable(lower, made, flags, above) as root:
+    with changes(lower, most) as made, changeable(lower, made, flags, above) as root:
         yield root
 
 

@@ -29,6 +29,8 @@ from .supply import MADE, Rules, Supply
 _MOUNT_POINTS = {"proc": ("/proc",), "sys": ("/sys",), "devpts": ("/dev/pts", "/dev/ptmx")}
 MOUNT_TYPES = {"proc": ("proc", "/proc"), "sys": ("sysfs", "/sys"), "devpts": ("devpts", "/dev/pts")}
 
+_HARMLESS = {f"/dev/{device.name}": (device.major, device.minor) for device in DEVICES}
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -89,11 +91,12 @@ def privileges_lack() -> tuple[str, str] | None:
 
 
 @contextlib.contextmanager
-def scratch_tree() -> Iterator[Tree]:
-    """An empty tree in memory, private to this process: gone with it, whatever ends it. Raises KernelLacksError."""
+def scratch_tree(most: str = "50%") -> Iterator[Tree]:
+    """An empty tree in memory, private to this process: gone with it, whatever ends it. `most` as size of tmpfs(5). Raises
+    KernelLacksError."""
     with contextlib.ExitStack() as stack:
         try:
-            fd = stack.enter_context(new_mount("tmpfs", {"mode": "0755"}))
+            fd = stack.enter_context(new_mount("tmpfs", {"mode": "0755", "size": most}))
         except OSError as error:
             raise KernelLacksError(f"{error.strerror}", "it takes Linux 5.6 or later") from None
         yield open_tree(fd, "the trial in memory: ", in_memory=True)
@@ -126,8 +129,12 @@ def present_devices(root: int) -> tuple[tuple[str, str], ...]:
     tree = open_tree(root, "the jail: ", in_memory=True)
     if tree.powers.whole:
         return ()
-    wanted = {f"/dev/{device.name}": (device.major, device.minor) for device in DEVICES}
-    return tuple((device_file(path, number), path) for path, number in wanted.items() if look(tree, path))
+    return tuple((device_file(path, number), path) for path, number in _HARMLESS.items() if look(tree, path))
+
+
+def host_devices(host: HostRoot) -> tuple[tuple[str, str], ...]:
+    """The same for a host root of which no device can be opened."""
+    return tuple((device_file(path, number), path) for path, number in _HARMLESS.items() if inspect(host, JailPath(path)))
 
 
 def device_file(path: str, number: tuple[int, int]) -> str:

@@ -1,0 +1,125 @@
+"""The run in the jail beside one of the same command with the whole host as its root: what fails there too is noise, what is
+never asked for there is done after the cause, and what ended otherwise there is evidence. All of it needs both runs."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Collection, Iterator
+
+from tracejail.model import EntryType
+
+from .consequence import dies, mentioned
+from .facts import Call, Facts, Node, RunFacts
+from .finding import Action, Confidence, Finding, Kind
+from .remedies import bring
+
+_LISTS = frozenset(("getdents", "getdents64", "readdir"))
+_OPENS = frozenset(("open", "openat", "openat2"))
+_SETTINGS = "/etc/"     # what is listed beneath is configuration, and is read whole
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)   # differs from run to run: process IDs, times, addresses
+_SHOWN = 3              # names of a list
+
+
+def lives_outside(facts: Facts) -> bool:
+    """Whether the same command does its work on the host."""
+    return facts.outside is not None and facts.outside.healthy
+
+
+def ends_alike(facts: Facts) -> bool:
+    """Whether it dies on the host as it does in the jail, with the same words: the jail is not what it dies of."""
+    run, other = facts.run, facts.outside
+    if run is None or other is None or run.healthy or other.healthy:
+        return False
+    return run.words == other.words and _NUMBER.sub("#", run.said) == _NUMBER.sub("#", other.said)
+
+
+def noise(facts: Facts, calls: Collection[Call]) -> bool:
+    """Whether all of these calls fail in the same way on the host, where nothing comes of it."""
+    if not calls or facts.outside is None or not (facts.outside.healthy or ends_alike(facts)):
+        return False
+    results = facts.outside.results
+    return all(call.failed and call.result in results.get(call.path, ()) for call in calls)
+
+
+def aftermath(facts: Facts, path: str) -> bool:
+    """Whether a program that dies in the jail asked for something that it never asks for where it lives: it did so because
+    it had failed already."""
+    if not path.startswith("/") or not dies(facts) or not lives_outside(facts):
+        return False
+    return path not in facts.asked_outside
+
+
+def other_contents(facts: Facts) -> Iterator[Finding]:
+    """A file that was read in both runs, and is not the same."""
+    if not dies(facts) or not lives_outside(facts) or facts.outside is None:
+        return
+    found: dict[str, Call] = {}
+    for call in facts.calls():
+        if call.name not in _OPENS or call.failed or call.record.flags & (os.O_ACCMODE | os.O_DIRECTORY):
+            continue
+        if 0 in facts.outside.results.get(call.path, ()) and _differs(facts, call.path):
+            found.setdefault(call.path, call)
+    for path, call in found.items():
+        yield Finding(
+            "other-contents", Confidence.LIKELY if mentioned(facts, (call,)) else Confidence.POSSIBLE, path,
+            f"{path} is not what the host has there: {call.record.program} reads it, and dies in the jail alone",
+            (Action(Kind.ADVICE, path, text=f"what of {path} the host has otherwise: diff tells it"),), (call,),
+            weight=-20,
+        )
+
+
+def _differs(facts: Facts, path: str) -> bool:
+    here, there = facts.jail.way(path).found, facts.host.way(path).found
+    if here is None or there is None or here.foreign or there.foreign:
+        return False
+    if here.type is not EntryType.FILE or there.type is not EntryType.FILE or facts.jail.program(here.path).kind == "elf":
+        return False
+    return path != "/etc/ld.so.cache" and not facts.jail.same(path, facts.host)
+
+
+def fewer_names(facts: Facts) -> Iterator[Finding]:
+    """A directory that was listed in both runs, and has names on the host alone that are then used there."""
+    if not lives_outside(facts) or facts.outside is None:
+        return
+    seen: set[str] = set()
+    for call in facts.calls():
+        if call.failed or call.name not in _LISTS or call.path in seen:
+            continue
+        seen.add(call.path)
+        here, there = facts.jail.way(call.path).found, facts.host.way(call.path).found
+        if here is None or there is None or here.path == "/" or there.foreign or here.foreign or there.mode & 0o1000:
+            continue
+        used = _used(facts, facts.outside, call.path, there.path, here.path)
+        if not used or not facts.jail.names(here.path):
+            continue
+        paths = [posixpath.join(call.path, name) for name in used]
+        actions: dict[Action, None] = {}
+        for path in paths:
+            actions.update(dict.fromkeys(_bring_all(facts, path)))
+        settings = f"{there.path}/".startswith(_SETTINGS)
+        names = ", ".join(used[:_SHOWN]) + (", ..." if len(used) > _SHOWN else "")
+        yield Finding(
+            "fewer-names", Confidence.LIKELY if settings or dies(facts) else Confidence.POSSIBLE,
+            paths[0] if len(paths) == 1 else here.path,
+            f"{here.path} lacks {names}: {call.record.program} lists it, and on the host goes on to "
+            f"use {'them' if len(used) > 1 else 'it'}", tuple(actions), (call,), quiet=not dies(facts),
+        )
+
+
+def _used(facts: Facts, outside: RunFacts, directory: str, there: str, here: str) -> list[str]:
+    """The names that the jail lacks, and that were opened on the host, or looked at there: not where all of them were, as
+    ls(1) does."""
+    names = facts.host.names(there)
+    looked_at = {name for name in names if 0 in outside.results.get(posixpath.join(directory, name), ())}
+    if len(looked_at) == len(names):
+        looked_at = {name for name in names if posixpath.join(directory, name) in outside.opened}
+    return sorted(looked_at - set(facts.jail.names(here)))
+
+
+def _bring_all(facts: Facts, path: str) -> tuple[Action, ...]:
+    node: Node | None = facts.host.way(path).found
+    if node is not None and node.type is EntryType.DIRECTORY:
+        return (Action(Kind.TREE, node.path),)
+    return bring(facts, path)
