@@ -10,7 +10,7 @@ from tracejail.doctor.facts import Lost, Node, Program, Tree, Way
 from tracejail.errors import InputOutputError
 from tracejail.model import EntryType, JailPath
 from tracejail.resolve.elf import read_elf
-from tracejail.resolve.host import HostRoot, inspect, names, open_source, read_start
+from tracejail.resolve.host import HostRoot, inode_flags, inspect, names, open_source, read_start
 from tracejail.resolve.loader import read_cache
 from tracejail.resolve.scripts import interpreter_line
 from tracejail.trial.walk import Found, Place, walk
@@ -68,6 +68,11 @@ class View:
             return tuple(names(self.root, JailPath(found.path)))
         except InputOutputError:
             return ()
+
+    def inode_flags(self, path: str) -> frozenset[str]:
+        """Of the object at the end of a path."""
+        found = self.way(path).found
+        return inode_flags(self.root, JailPath(found.path)) if found is not None else frozenset()
 
     def start(self, path: str, limit: int = 65536) -> bytes:
         """The beginning of a regular file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass, field, replace
 
 from tracejail.doctor.facts import Call, Ended, RunFacts, State
@@ -123,11 +124,14 @@ def _worth(record: SyscallRecord) -> bool:
 
 
 def _state(thread: int) -> State | None:
-    found = standing_of(thread)
-    if found is None:
+    found, ours = standing_of(thread), standing_of(os.getpid())
+    if found is None or ours is None:
         return None
+    # A filter that doctor itself is under, as in a container, is none of the jail's.
+    seccomp = found.seccomp if found.filters > ours.filters or not found.filters else 0
+    label = found.label if found.label != ours.label else ""
     return State(
-        found.uid, found.gid, found.groups, found.capabilities, found.seccomp, found.no_new_privs, found.limits
+        found.uid, found.gid, found.groups, found.capabilities, seccomp, found.no_new_privs, found.limits, label
     )
 
 

@@ -49,6 +49,7 @@ def empty_jail() -> Iterator[Path]:
         points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for point in sorted((point for point in points if point.startswith(f"{place}/")), reverse=True):
             subprocess.run(["umount", "-l", point], check=True)
+        subprocess.run(["chattr", "-R", "-f", "-i", "-a", place], check=False, capture_output=True)
         subprocess.run(["rm", "-rf", "--one-file-system", "--", place], check=True)
 
 

@@ -141,7 +141,17 @@ def _logger(jail: Path) -> None:
     copy(jail, os.path.realpath("/etc/localtime"))
 
 
+def _immutable(jail: Path) -> None:
+    put(jail, _DASH)
+    script(jail, "/kept", "kept\n", 0o644)
+    (jail / "closed").mkdir()
+    for name in ("kept", "closed"):
+        subprocess.run(["chattr", "+i", jail / name], check=True)
+
+
 CASES = (
+    Case("immutable", _immutable, _dash("echo x > /kept"), "/kept", "not permitted", "unchangeable"),
+    Case("an immutable directory", _immutable, _dash("echo x > /closed/new"), "/closed", "not permitted", "unchangeable"),
     Case("D1", _without("/dev/null", _DASH), _dash("read x < /dev/null; exit $(($? - 1))"), "/dev/null", "", "device",
          options=("--expect", "1")),
     Case("D1, it dies", _without("/dev/zero", _CAT), ("/bin/cat", "/dev/zero"), "/dev/zero", "No such file", "device",

@@ -100,6 +100,9 @@ class Tree(Protocol):
     def names(self, path: str) -> tuple[str, ...]:
         """The names in a directory; () for none, and where it is none."""
 
+    def inode_flags(self, path: str) -> frozenset[str]:
+        """Of immutable and append-only (chattr(1)) those that an object has, its links followed."""
+
     def start(self, path: str, limit: int = 65536) -> bytes:
         """The beginning of a regular file, its links followed; b"" where there is none."""
 
@@ -146,6 +149,7 @@ class State:
     seccomp: int                     # 0, or 2 for a filter
     no_new_privs: bool
     limits: tuple[tuple[str, str], ...]   # name and soft limit of /proc/PID/limits
+    label: str = ""                  # of a security module that confines it, as /proc/PID/attr/current has it
 
 
 @dataclass(frozen=True, slots=True)

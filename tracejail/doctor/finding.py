@@ -26,6 +26,7 @@ class Kind(Enum):
     LINK = "link"            # made: to `text`
     MODE = "mode"            # changed
     OWNER = "owner"          # changed
+    CHANGEABLE = "changeable"  # immutable and append-only taken away (chattr(1)): nothing that can be tried in memory
     REMOVE = "remove"
     LINE = "line"            # `text` is added to a file, which is made where there is none
     CACHE = "ld.so.cache"    # made anew for the jail

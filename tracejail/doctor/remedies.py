@@ -118,6 +118,8 @@ def _command(action: Action, jail: str) -> list[str]:
             return [f"chmod {action.mode:04o} {place}"]
         case Kind.OWNER:
             return [f"chown -h {action.uid}:{action.gid} {place}"]
+        case Kind.CHANGEABLE:
+            return [f"chattr -i -a {place}"]
         case Kind.REMOVE:
             return [f"rm {place}"]
         case Kind.LINE:

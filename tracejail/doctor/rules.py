@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import compared, denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets
+from . import (
+    compared,
+    denied,
+    devices,
+    directories,
+    execution,
+    libraries,
+    limits,
+    listings,
+    lookups,
+    powers,
+    refused,
+    resolution,
+    sockets,
+)
 from .facts import Facts
 from .finding import Finding
 
@@ -32,6 +46,8 @@ RULES: tuple[Rule, ...] = (
     Rule(denied.modes, "owners and modes let the program do what it wanted"),
     Rule(denied.read_only, "nothing was to be written to a mount that is read-only"),
     Rule(denied.not_mapped, "each library could be mapped to be executed"),
+    Rule(refused.unchangeable, "no file that was to be changed is immutable or append-only"),
+    Rule(refused.confined, "no security module refused a call"),
     Rule(powers.capabilities, "no call lacked a capability"),
     Rule(powers.filters, "no seccomp filter refused a call"),
     Rule(powers.killed, "no seccomp filter killed a process"),

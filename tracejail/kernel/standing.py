@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Of a thread at one moment: file system user and group, effective capabilities, seccomp mode, soft limits by name."""
+    """Of a thread at one moment: file system user and group, effective capabilities, seccomp mode and filters, soft
+    limits by name, and the label that a security module has put on it (proc_pid_attr(5)), "" for none."""
 
     uid: int
     gid: int
@@ -16,6 +17,8 @@ class Standing:
     seccomp: int
     no_new_privs: bool
     limits: tuple[tuple[str, str], ...]
+    filters: int = 0
+    label: str = ""
 
 
 def standing_of(thread: int) -> Standing | None:
@@ -32,6 +35,8 @@ def standing_of(thread: int) -> Standing | None:
         seccomp=int(rows.get("Seccomp", ["0"])[0]),
         no_new_privs=rows.get("NoNewPrivs") == ["1"],
         limits=tuple((line[:25].strip(), line[25:].split()[0]) for line in _lines(thread, "limits")[1:] if line[25:].split()),
+        filters=int(rows.get("Seccomp_filters", ["0"])[0]),
+        label=next(iter(_lines(thread, "attr/current")), "").rstrip("\0"),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from tracejail.errors import InputOutputError, UsageError
-from tracejail.kernel.filesystem import type_of
+from tracejail.kernel import filesystem
 from tracejail.kernel.outside import attributes_of, owner_of
 from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, O_PATH_NOFOLLOW, openat2
 from tracejail.model import TYPES, EntryType, HostPath, JailPath
@@ -101,7 +101,7 @@ def _failure(path: str, error: OSError) -> InputOutputError:
 def _virtual(host: HostRoot, fd: int, status: os.stat_result) -> str:
     virtual = host.types.get(status.st_dev)
     if virtual is None:
-        virtual = host.types[status.st_dev] = _VIRTUAL.get(type_of(fd), "")
+        virtual = host.types[status.st_dev] = _VIRTUAL.get(filesystem.type_of(fd), "")
     return virtual
 
 
@@ -135,6 +135,20 @@ def inspect(host: HostRoot, path: JailPath) -> HostNode | None:
         )
     finally:
         os.close(fd)
+
+
+def inode_flags(host: HostRoot, path: JailPath) -> frozenset[str]:
+    """What keeps an object from being changed, the last name not followed: see kernel.filesystem. () where it is not there."""
+    try:
+        fd = _open(host, path)
+        if fd is None:
+            return frozenset()
+        try:
+            return filesystem.inode_flags(fd)
+        finally:
+            os.close(fd)
+    except (ClosedError, OSError):
+        return frozenset()
 
 
 def open_source(host: HostRoot, path: JailPath) -> int:
