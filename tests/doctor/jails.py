@@ -117,6 +117,7 @@ def by_chroot(jail: Path, command: tuple[str, ...]) -> Done:
     """What the user sees without doctor."""
     done = subprocess.run(
         ["chroot", jail, *command], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/",
+        env={**os.environ, **_PLAIN},
     )
     return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 

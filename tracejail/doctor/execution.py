@@ -141,10 +141,10 @@ def _script(facts: Facts, path: str, interpreter: str, depth: int) -> Iterator[F
     line = f"{path}: #!{interpreter}"
     if way.found is None:
         actions = bring(facts, interpreter)
-        through = f", a link that leads to {way.lead}," if facts.dangles(interpreter, way) else ""
+        through = f", a link that leads to {way.lead}" if facts.dangles(interpreter, way) else ""
         yield Finding(
             "script-interpreter", Confidence.CERTAIN, way.lead if through else interpreter,
-            f"{interpreter}{through} the interpreter of the script {path}, is not in the jail", actions, evidence=(line,),
+            f"{interpreter}{through}, the interpreter of the script {path}, is not in the jail", actions, evidence=(line,),
         )
         return
     if depth:
