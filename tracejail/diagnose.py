@@ -19,7 +19,7 @@ from tracejail.kernel.capabilities import NAMES
 from tracejail.learner import learner
 from tracejail.model import EntryType, TrialOptions
 from tracejail.resolve.host import HostRoot, open_host_root
-from tracejail.resolve.policy import harmless
+from tracejail.resolve.policy import harmless, secret
 from tracejail.show import Show
 from tracejail.trial.answers import Manner
 from tracejail.trial.mounted import jail_mounts
@@ -159,6 +159,7 @@ def look(options: TrialOptions, root: HostRoot) -> Facts:
         machine=os.uname().machine.replace("_", "-"),
         mounts=mounts,
         harmless=harmless,
+        secret=secret,
         withheld=frozenset(range(len(NAMES))) - CAPABILITIES,
         programs=() if options.argv else _programs(jail),
     )

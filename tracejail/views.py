@@ -52,7 +52,8 @@ class View:
             return Found(node.type, node.target) if node else None
 
         walked = walk("/", base, path, follow, False, look, lambda _: None)
-        hops = tuple(node for hop in walked.hops if (node := self.node(hop.path)) is not None)
+        passed = ("/", *(hop.path for hop in walked.hops if hop.path != "/"))
+        hops = tuple(node for hop in passed if (node := self.node(hop)) is not None)
         if walked.place is Place.FOUND:
             return Way(self.node(walked.path), "", "", hops)
         if walked.place is Place.FAILS:

@@ -215,7 +215,7 @@ def _outside(diagnosis: Diagnosis) -> list[str]:
     if other is None:
         return []
     if ends_alike(diagnosis.facts):
-        return ["on the host it dies as well, with the same words: it is not the jail that is at fault"]
+        return ["on the host it dies as well, with the same words"]
     if other.healthy:
         return [_cut(f"on the host it {other.words}")]
     return [_cut(f"on the host it dies too: {other.failure or 'it ' + other.words}")]

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator
 from tracejail.model import EntryType
 
 from .consequence import dies, mentioned
-from .facts import Call, Facts, Node, RunFacts
+from .facts import Call, Facts, RunFacts
 from .finding import Action, Confidence, Finding, Kind
-from .remedies import bring
+from .remedies import bring_tree
 
 _LISTS = frozenset(("getdents", "getdents64", "readdir"))
 _OPENS = frozenset(("open", "openat", "openat2"))
@@ -37,10 +37,17 @@ def ends_alike(facts: Facts) -> bool:
 
 def noise(facts: Facts, calls: Collection[Call]) -> bool:
     """Whether all of these calls fail in the same way on the host, where nothing comes of it."""
-    if not calls or facts.outside is None or not (facts.outside.healthy or ends_alike(facts)):
-        return False
-    results = facts.outside.results
-    return all(call.failed and call.result in results.get(call.path, ()) for call in calls)
+    return lives_outside(facts) and _fail_alike(facts, calls)
+
+
+def _fail_alike(facts: Facts, calls: Collection[Call]) -> bool:
+    results = facts.outside.results if facts.outside else {}
+    return bool(calls) and all(call.failed and call.result in results.get(call.path, ()) for call in calls)
+
+
+def beside_the_point(facts: Facts, calls: Collection[Call]) -> bool:
+    """Whether they fail in the jail alone, of a program that dies on the host in the same way without that."""
+    return ends_alike(facts) and not _fail_alike(facts, calls)
 
 
 def aftermath(facts: Facts, path: str) -> bool:
@@ -97,7 +104,7 @@ def fewer_names(facts: Facts) -> Iterator[Finding]:
         paths = [posixpath.join(call.path, name) for name in used]
         actions: dict[Action, None] = {}
         for path in paths:
-            actions.update(dict.fromkeys(_bring_all(facts, path)))
+            actions.update(dict.fromkeys(bring_tree(facts, path)))
         settings = f"{there.path}/".startswith(_SETTINGS)
         names = ", ".join(used[:_SHOWN]) + (", ..." if len(used) > _SHOWN else "")
         yield Finding(
@@ -116,10 +123,3 @@ def _used(facts: Facts, outside: RunFacts, directory: str, there: str, here: str
     if len(looked_at) == len(names):
         looked_at = {name for name in names if posixpath.join(directory, name) in outside.opened}
     return sorted(looked_at - set(facts.jail.names(here)))
-
-
-def _bring_all(facts: Facts, path: str) -> tuple[Action, ...]:
-    node: Node | None = facts.host.way(path).found
-    if node is not None and node.type is EntryType.DIRECTORY:
-        return (Action(Kind.TREE, node.path),)
-    return bring(facts, path)

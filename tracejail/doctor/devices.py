@@ -31,8 +31,15 @@ def missing(facts: Facts) -> Iterator[Finding]:
             "device", confidence, path, f"{path}, a device, is not in the jail", _make(facts, device), tuple(calls),
             evidence=(_numbers(device),), weight=15, quiet=quiet,
         )
-    made = _by_path(call for call in facts.calls() if not call.failed and call.record.flags & os.O_CREAT)
+    made = _by_path(
+        call for call in facts.calls() if not call.failed and call.name.startswith("open") and call.record.flags & os.O_CREAT
+    )
     for path, calls in made.items():
+        link = facts.host.node(path)
+        if link is not None and link.type is EntryType.SYMLINK and link.target.startswith("/proc/"):
+            if facts.jail.way(path).found is None:
+                yield _link_made_file(facts, link, calls)
+            continue
         device = _device(facts, path)
         if device is None or facts.jail.way(path).found is not None:
             continue
@@ -42,6 +49,17 @@ def missing(facts: Facts) -> Iterator[Finding]:
             "in it what was to be thrown away",
             _make(facts, device), tuple(calls), evidence=(_numbers(device),), quiet=True,
         )
+
+
+def _link_made_file(facts: Facts, link: Node, calls: list[Call]) -> Finding:
+    mount = () if _mounted(facts, "/proc") else (Action(Kind.MOUNT, "/proc", text="proc"),)
+    return Finding(
+        "device-made-file", Confidence.LIKELY, link.path,
+        f"{link.path}, a link to {link.target} on the host, is not in the jail: {calls[0].record.program} made a regular file of "
+        "that name, which nobody reads",
+        (*make_directory(facts, posixpath.dirname(link.path)), Action(Kind.LINK, link.path, text=link.target), *mount),
+        tuple(calls), quiet=True,
+    )
 
 
 def replaced(facts: Facts) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ def empty(facts: Facts) -> Iterator[Finding]:
             "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, here.path,
             f"{here.path} is empty in the jail; {call.record.program} lists it, and on the host it has "
             f"{_count(facts.host.names(host.path))}",
-            (Action(Kind.TREE, host.path),), (call,), evidence=(here.standing,), quiet=True,
+            bring_tree(facts, host.path), (call,), evidence=(here.standing,), quiet=True,
         )
 
 

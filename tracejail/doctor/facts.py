@@ -253,6 +253,7 @@ class Facts:
     run: RunFacts | None = None
     outside: RunFacts | None = None  # the same command with the whole host as its root; all calls that name a path
     harmless: Callable[[str], str | None] = lambda _: None   # why it does not matter that a path is absent
+    secret: Callable[[str, bytes], str | None] = lambda _, __: None   # why a file, by place and beginning, should stay outside
     withheld: frozenset[int] = frozenset()    # capabilities that doctor's own trial does not give
     programs: tuple[str, ...] = ()   # executable files of the jail, where none is named
 

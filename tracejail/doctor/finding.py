@@ -19,8 +19,8 @@ class Confidence(Enum):
 class Kind(Enum):
     """What an action does to a jail."""
 
-    COPY = "copy"            # one file, link or device from the host, at its real path
-    TREE = "tree"            # a directory with all beneath it
+    COPY = "copy"            # one file, link or device from the host, at its real path; `text`: why it is a secret
+    TREE = "tree"            # a directory with all beneath it but the files of `text`, one a line: they are secrets
     DIRECTORY = "directory"  # made: mode, owner
     DEVICE = "device"        # made: device numbers, mode
     LINK = "link"            # made: to `text`

@@ -89,6 +89,21 @@ def _anywhere(facts: Facts, name: str, program: str) -> str:
     return ""
 
 
+def broken_libraries(facts: Facts) -> Iterator[Finding]:
+    """A library that was opened, and is empty, cut short, or none: the loader says so, or it dies of a page that is not there
+    (SIGBUS)."""
+    for path in _loaded(facts):
+        here, there = facts.jail.program(path), facts.host.program(path)
+        found = facts.jail.way(path).found
+        if found is None or (here.kind == "elf" and here.whole) or not (there.kind == "elf" and there.whole):
+            continue
+        what = "empty" if not found.size else "no library" if here.kind != "elf" else "cut short or broken"
+        yield Finding(
+            "broken-library", Confidence.CERTAIN, path, f"{path} is {what} in the jail ({found.size} bytes)",
+            bring_over(facts, path), tuple(call for call in facts.calls() if call.path == path)[:1], weight=15,
+        )
+
+
 def other_versions(facts: Facts) -> Iterator[Finding]:
     """A library of the jail that is another than the host's, where the loader says that something is not in it."""
     if facts.run is None:

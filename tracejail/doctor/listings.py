@@ -13,7 +13,8 @@ from .remedies import bring_tree
 
 _LISTS = ("getdents", "getdents64", "readdir")
 _SHORTEST = 3                            # characters of a name that says something
-_WORD = re.compile(r"[A-Za-z0-9_][\w.+-]*")
+_QUOTED = re.compile(r"['\"`\u2018]([A-Za-z0-9_][\w.+-]*)['\"\u2019]")   # a name, as messages have it
+_WHOLE = re.compile(r"[A-Za-z0-9_][\w+-]*\.[\w.+-]*\w")                     # or with its suffix
 
 
 def unlisted(facts: Facts) -> Iterator[Finding]:
@@ -21,12 +22,12 @@ def unlisted(facts: Facts) -> Iterator[Finding]:
     without its suffix, as that of a module is."""
     if facts.run is None or facts.run.healthy:
         return
-    words = {word.rstrip(".") for word in _WORD.findall(facts.run.said)}
-    words |= {part for word in words for part in word.split(".")}
+    quoted = set(_QUOTED.findall(facts.run.said))
+    words = {*quoted, *_WHOLE.findall(facts.run.said), *(part for word in quoted for part in word.split("."))}
     words = {word for word in words if len(word) >= _SHORTEST}
     seen: set[str] = set()
     for call in facts.calls():
-        if call.failed or call.name not in _LISTS or call.path in seen:
+        if call.failed or call.name not in _LISTS or call.path in seen or call.path == "/":
             continue
         seen.add(call.path)
         here, there = set(facts.jail.names(call.path)), facts.host.names(call.path)

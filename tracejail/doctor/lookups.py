@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
-from .consequence import dies, mentioned
-from .facts import GONE, Call, Facts
-from .finding import Confidence, Finding
+from .compared import lives_outside
+from .consequence import dies, mentioned, weighed
+from .facts import GONE, Call, Facts, Node
+from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring, bring_tree, make_directory
 
 _INDEXES = frozenset(("/etc/ld.so.cache",))   # what is in no index is looked for: a library that is lost has a rule
@@ -54,7 +56,10 @@ def absent(facts: Facts) -> Iterator[Finding]:
         way = facts.host.way(path)
         if way.found is None or way.found.type is EntryType.SOCKET or any(hop.foreign for hop in way.hops):
             continue
-        if path in _INDEXES or path in facts.left_over or (facts.harmless(path) and not _poorer(facts, path)):
+        # What is harmless elsewhere may be what this program dies of: where the host's run has it, and lives.
+        suspect = dies(facts) and lives_outside(facts) and facts.outside is not None and 0 in facts.outside.results.get(path, ())
+        harmless = facts.harmless(path) and not _poorer(facts, path)
+        if path in _INDEXES or path in facts.left_over or (harmless and not suspect):
             continue
         here = facts.jail.way(path)
         if here.found is not None:
@@ -68,7 +73,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
         poorer, matters = _poorer(facts, path), dies(facts) or mentioned(facts, calls)
         finding = Finding(
-            rule, Confidence.LIKELY if matters or poorer else Confidence.POSSIBLE, stop,
+            rule, Confidence.LIKELY if (matters or poorer) and not harmless else Confidence.POSSIBLE, stop,
             f"{message}: {poorer}" if poorer else message, actions, tuple(calls), quiet=not matters, general=True,
         )
         if not poorer:
@@ -84,6 +89,37 @@ def _with(one: Finding, other: Finding) -> Finding:
     """Two files of the same consequence are one cause."""
     actions = tuple(dict.fromkeys((*one.actions, *other.actions)))
     return replace(one, actions=actions, calls=(*one.calls, *other.calls), quiet=one.quiet and other.quiet)
+
+
+def astray(facts: Facts) -> Iterator[Finding]:
+    """A way that ends at a link which leads to itself, or at what is no directory."""
+    found: dict[tuple[str, str], list[Call]] = {}
+    for call in facts.failed(-errno.ELOOP, -errno.ENOTDIR):
+        if not call.path or call.name.startswith("exec"):
+            continue
+        way = facts.jail.way(call.path)
+        if way.why in ("loop", "not-a-directory"):
+            found.setdefault((way.why, way.stop), []).append(call)
+    for (why, stop), calls in found.items():
+        host = facts.host.way(stop).found
+        here = facts.jail.node(stop)
+        if why == "not-a-directory" and (host is None or host.type is not EntryType.DIRECTORY):
+            continue  # it is none on the host either
+        bad = here is not None and (why == "loop" or here.type is EntryType.FILE)
+        whole = (Action(Kind.REMOVE, stop), *_in_its_place(facts, host, calls[0].path)) if bad and host is not None else ()
+        what = "is a link that leads to itself" if why == "loop" else "is no directory in the jail; on the host it is one"
+        confidence, quiet = weighed(facts, calls)
+        yield Finding(
+            "link-loop" if why == "loop" else "not-a-directory", Confidence.CERTAIN if not quiet else confidence, stop,
+            f"{stop}, on the way to {calls[0].path}, {what}", whole, tuple(calls), weight=20, quiet=quiet,
+            evidence=(here.standing,) if here is not None else (),
+        )
+
+
+def _in_its_place(facts: Facts, host: Node, wanted: str) -> tuple[Action, ...]:
+    made = (Action(Kind.DIRECTORY, host.path, mode=host.mode, uid=host.uid, gid=host.gid),)
+    beneath = facts.host.way(wanted).found
+    return made if beneath is None or beneath.type is EntryType.DIRECTORY else (*made, Action(Kind.COPY, beneath.path))
 
 
 def parent(facts: Facts) -> Iterator[Finding]:

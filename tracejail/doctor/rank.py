@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .compared import aftermath, ends_alike, noise
+from .compared import aftermath, beside_the_point, noise
 from .consequence import dies
 from .facts import Facts
 from .finding import Confidence, Finding
@@ -40,7 +40,7 @@ def _weighed(facts: Facts, finding: Finding) -> Finding:
     """As sure as the comparison with the host leaves it."""
     if finding.confidence is not Confidence.LIKELY:
         return finding
-    if aftermath(facts, finding.path) or (finding.general and ends_alike(facts)):
+    if aftermath(facts, finding.path) or (finding.general and beside_the_point(facts, finding.calls)):
         return replace(finding, confidence=Confidence.POSSIBLE)
     return finding
 

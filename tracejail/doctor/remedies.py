@@ -10,6 +10,10 @@ from tracejail.model import EntryType
 from .facts import Facts, Node
 from .finding import Action, Kind
 
+_SETTINGS = "/etc/"
+_WHOLE = (_SETTINGS, "/usr/lib/", "/usr/share/", "/usr/local/", "/opt/")   # what is beneath is brought whole
+_MOST = 2000      # directories of a tree that are looked into
+_START = 4096     # bytes of a file that may be a key
 _COPIED = (EntryType.FILE, EntryType.SYMLINK, EntryType.CHARACTER)
 
 
@@ -34,12 +38,34 @@ def bring(facts: Facts, path: str, base: str = "/") -> tuple[Action, ...]:
 
 
 def bring_tree(facts: Facts, path: str) -> tuple[Action, ...]:
-    """A directory of the host's with all beneath it; what is there of it stays as it is."""
+    """A directory of the host's with all beneath it but secrets; what is there of it stays as it is. Where it may hold the
+    data of users, or half of the system, the directory alone."""
     way = facts.host.way(path)
     if way.found is None or way.found.type is not EntryType.DIRECTORY:
         return bring(facts, path)
+    if not way.found.path.startswith(_WHOLE):
+        return make_directory(facts, path)
     actions = [action for hop in way.hops if (action := _hop(facts, hop)) and action.path != way.found.path]
-    return (*actions, Action(Kind.TREE, way.found.path))
+    return (*actions, Action(Kind.TREE, way.found.path, "\n".join(_secrets(facts, way.found.path))))
+
+
+def _secrets(facts: Facts, directory: str) -> list[str]:
+    found, pending = [], [directory]
+    for above in pending:
+        for name in facts.host.names(above):
+            node = facts.host.node(f"{above}/{name}")
+            if node is None or node.foreign or len(pending) > _MOST:
+                continue
+            if node.type is EntryType.DIRECTORY:
+                pending.append(node.path)
+            elif node.type is EntryType.FILE and _secret(facts, node):
+                found.append(node.path)
+    return found
+
+
+def _secret(facts: Facts, node: Node) -> str:
+    start = facts.host.start(node.path, _START) if node.path.startswith(_SETTINGS) else b""
+    return facts.secret(node.path, start) or ""
 
 
 def _hop(facts: Facts, hop: Node) -> Action | None:
@@ -51,7 +77,7 @@ def _hop(facts: Facts, hop: Node) -> Action | None:
     if hop.type is EntryType.DIRECTORY:
         return Action(Kind.DIRECTORY, hop.path, mode=hop.mode, uid=hop.uid, gid=hop.gid)
     if hop.type in _COPIED:
-        return Action(Kind.COPY, hop.path)
+        return Action(Kind.COPY, hop.path, _secret(facts, hop) if hop.type is EntryType.FILE else "")
     return None
 
 
@@ -88,13 +114,13 @@ def commands(actions: Sequence[Action], jail: str, host: str = "/") -> list[str]
             copied.clear()
 
     for action in actions:
-        if action.kind in (Kind.COPY, Kind.TREE):
+        if action.kind in (Kind.COPY, Kind.TREE) and not action.text:
             copied.append(action.path)
         elif action.kind is Kind.DIRECTORY and action.path in parents:
             continue  # cp --parents makes it, as the host has it
         else:
             flush()
-            lines += _command(action, jail)
+            lines += _command(action, jail, host)
     flush()
     return lines
 
@@ -104,10 +130,20 @@ def _above(path: str) -> Iterable[str]:
         yield path
 
 
-def _command(action: Action, jail: str) -> list[str]:
+def _command(action: Action, jail: str, host: str) -> list[str]:
     place = shlex.quote(jail.rstrip("/") + action.path)
     text = shlex.quote(action.text)
     match action.kind:
+        case Kind.COPY:
+            name = shlex.quote("." + action.path)
+            return [
+                f"# {action.path} is a secret ({action.text}): only if the program must read it",
+                f"cd {shlex.quote(host)} && cp -a --parents {name} {shlex.quote(jail + '/')}",
+            ]
+        case Kind.TREE:
+            left = " ".join(f"--exclude={shlex.quote('.' + path)}" for path in action.text.splitlines())
+            name = shlex.quote("." + action.path)
+            return [f"cd {shlex.quote(host)} && tar -c {left} {name} | tar -xp -C {shlex.quote(jail)}"]
         case Kind.DIRECTORY:
             return [f"install -d -m {action.mode:04o} -o {action.uid} -g {action.gid} {place}"]
         case Kind.DEVICE:

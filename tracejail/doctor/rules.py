@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     Rule(execution.named_program, "the program is there and can be executed"),
     Rule(execution.execution, "each program that was started has its interpreter, and the right architecture"),
     Rule(libraries.lost_libraries, "each library that was looked for was found"),
+    Rule(libraries.broken_libraries, "each library that was opened is whole"),
     Rule(libraries.other_versions, "no library is of another version"),
     Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
     Rule(devices.missing, "each device that was used is there"),
@@ -64,6 +65,7 @@ RULES: tuple[Rule, ...] = (
     Rule(listings.unlisted, "no name that it said is of a directory which has it on the host alone"),
     Rule(compared.fewer_names, "each directory that was listed has the names that are used on the host"),
     Rule(compared.other_contents, "each file that was read is as on the host"),
+    Rule(lookups.astray, "no link leads to itself, and each directory on the way is one"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )

@@ -157,14 +157,20 @@ def judge(path: JailPath, node: HostNode, start: bytes, allows: Sequence[str]) -
     if node.type is EntryType.CHARACTER and node.device not in _HARMLESS_DEVICES:
         return Verdict(False, "a device that may reach the kernel or the hardware", mode)
     if node.type is EntryType.FILE:
-        secret = _first(_SECRETS, path)
-        if secret is not None:
-            return Verdict(False, secret, mode)
         if _RUNTIME.search(path) and node.size < 4096 and _NUMBER.match(start):
             return Verdict(False, RUNTIME_STATE, mode)
-        if _may_be_key(start) and _PRIVATE_KEY.search(start):
-            return Verdict(False, "a private key, by its content", mode)
+        reason = secret(path, start)
+        if reason is not None:
+            return Verdict(False, reason, mode)
     return Verdict(True, "", mode)
+
+
+def secret(path: str, start: bytes) -> str | None:
+    """Why a file of this place and beginning is one that a jail should not hold unasked; None where it is no secret."""
+    reason = _first(_SECRETS, path)
+    if reason is None and _may_be_key(start) and _PRIVATE_KEY.search(start):
+        return "a private key, by its content"
+    return reason
 
 
 def harmless(path: str) -> str | None:
