@@ -22,7 +22,7 @@ from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.policy import harmless, secret
 from tracejail.show import Show
 from tracejail.trial.answers import Manner
-from tracejail.trial.mounted import jail_mounts
+from tracejail.trial.mounted import full, jail_mounts
 from tracejail.trial.target import caller_environment, find_identity, find_program
 from tracejail.views import View
 from tracejail.witness import EVERY, run_in_jail, run_outside
@@ -144,7 +144,10 @@ def look(options: TrialOptions, root: HostRoot) -> Facts:
     environment = caller_environment(options.environment)
     search = tuple(word or "/" for word in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"))
     program = _program(jail, options.argv[0], search, options.directory) if options.argv else ""
-    mounts = tuple(JailMount(line.point, line.type, line.flags & _FLAGS, line.source) for line in jail_mounts(options.jail))
+    mounts = tuple(
+        JailMount(line.point, line.type, line.flags & _FLAGS, line.source, full(f"{options.jail}{line.point}"))
+        for line in jail_mounts(options.jail)
+    )
     return Facts(
         jail=jail,
         host=host,

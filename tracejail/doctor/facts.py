@@ -136,6 +136,7 @@ class JailMount:
     type: str
     flags: frozenset[str]            # ro, nosuid, nodev, noexec
     source: str = ""
+    full: str = ""                   # what there is no more of: space, inodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from tracejail.model import Want
 
 from .consequence import dies, matters
 from .facts import Call, Facts
@@ -61,6 +64,30 @@ def limits(facts: Facts) -> Iterator[Finding]:
                 "limit", Confidence.CERTAIN, end.program, f"{end.program} was ended by SIGXFSZ: {_SIZE.what}",
                 (_raise(_SIZE, end.program),), weight=20,
             )
+
+
+def space(facts: Facts) -> Iterator[Finding]:
+    """A file system of the jail that is full, and that the run writes to: in memory, where it finds room that the jail has
+    not."""
+    found: dict[str, list[Call]] = {}
+    for call in facts.calls():
+        if not call.path or (call.failed and call.result != -errno.ENOSPC):
+            continue
+        argument = call.record.arguments[-1]
+        writes = call.name.startswith("open") and call.record.flags & os.O_ACCMODE
+        if writes or argument.want is Want.CREATE:
+            mount = facts.mount_of(call.path)
+            if mount is not None and mount.full and "ro" not in mount.flags:
+                found.setdefault(mount.path, []).append(call)
+    for path, calls in found.items():
+        mount = facts.mount_of(path)
+        yield Finding(
+            "full", Confidence.CERTAIN, path,
+            f"the file system on {path} of the jail has no {mount.full if mount else 'room'} left, and {calls[0].record.program} "
+            f"writes to it ({calls[0].path})",
+            (Action(Kind.ADVICE, path, text=f"make room on {path} of the jail, or give it another file system"),), tuple(calls),
+            weight=20, quiet=not dies(facts),
+        )
 
 
 def _met(call: Call) -> tuple[_Limit, ...]:

@@ -53,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     Rule(powers.filters, "no seccomp filter refused a call"),
     Rule(powers.killed, "no seccomp filter killed a process"),
     Rule(limits.limits, "no limit was met"),
+    Rule(limits.space, "no file system that is written to is full"),
     Rule(directories.for_all, "the directories for temporary files are there, and open to all"),
     Rule(directories.empty, "no directory that was listed is empty where the host's is not"),
     Rule(directories.included, "each directory that was to be listed is there"),

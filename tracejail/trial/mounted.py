@@ -40,6 +40,18 @@ def jail_mounts(jail: str) -> tuple[MountLine, ...]:
     return (*(_inner(line, "/") for line in lines[:1]), *sorted(beneath, key=lambda line: line.point))
 
 
+def full(place: str) -> str:
+    """What the file system of a place has no more of (statvfs(3)): space or inodes; "" for nothing, or where that is not
+    known."""
+    try:
+        status = os.statvfs(place)
+    except OSError:
+        return ""
+    if status.f_blocks and not status.f_bavail:
+        return "space"
+    return "inodes" if status.f_files and not status.f_favail else ""
+
+
 def _inner(line: MountLine, path: str) -> MountLine:
     return replace(line, point=path)
 
