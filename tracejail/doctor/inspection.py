@@ -36,7 +36,8 @@ def dangling(facts: Facts) -> Iterator[Finding]:
             continue
         wanted = node.path if host.found is not None else lost
         # A program is there to be executed; another link may be there to be looked at, as ls(1) does.
-        program = there.type is EntryType.FILE and there.mode & 0o111 and posixpath.basename(posixpath.dirname(node.path)) in _BINS
+        among_programs = posixpath.basename(posixpath.dirname(node.path)) in _BINS
+        program = among_programs and there.type is EntryType.FILE and there.mode & 0o111
         confidence = Confidence.LIKELY if program else Confidence.POSSIBLE
         yield Finding(
             "dangling-link", confidence, node.path, f"{node.path} is a link that leads to {way.lead}, which the jail lacks",
