@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -11,12 +12,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tests.tool import Done, tracejail
 
+_KERNELS = re.compile(r" - (proc|sysfs|devpts) ")
 _PLAIN = {"LC_ALL": "C"}   # a caller's locale is looked for by the target, and may be lacking too
 
 
@@ -34,6 +36,24 @@ class Case:
     status: int = 1
     cured: bool = True                          # the remedy is to be applied, and cures it
     healthy: str = ""                           # what it says then
+    told: str = ""                              # in what it, or its client, says in doctor's own run: the symptom of a daemon
+    seen: str = ""                              # in the evidence: the symptom of what is silent
+    within: int = 1                             # the cause is among so many first findings
+    by_hand: tuple[str, ...] = ()               # where the remedy is words: the commands that do what they say, for {jail}
+    started: tuple[str, ...] | None = None      # where they are about how it is started: the options for that
+    more: bool = False                          # it has another fault, too, or can't run here for reasons of its own
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a case: a line of the table."""
+
+    name: str
+    program: str
+    rule: str
+    path: str
+    position: int                               # of the right cause among the findings
+    cured: str                                  # yes, or by hand: the remedy is words
 
 
 @contextmanager
@@ -100,9 +120,11 @@ def script(jail: Path, path: str, text: str, mode: int = 0o755) -> None:
 
 
 def digest(tree: Path) -> str:
-    """Of all that is beneath: names, types, owners, modes, contents, times of the last change."""
+    """Of all that is beneath: names, types, owners, modes, contents, times of the last change; not of the kernel's own."""
     total = hashlib.sha256()
-    for top, directories, files in sorted(os.walk(tree)):
+    own = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if _KERNELS.search(line)}
+    for top, directories, files in os.walk(tree):
+        directories[:] = sorted(name for name in directories if os.path.join(top, name) not in own)
         for name in sorted((*directories, *files)):
             path = os.path.join(top, name)
             status = os.lstat(path)
@@ -112,10 +134,13 @@ def digest(tree: Path) -> str:
     return total.hexdigest()
 
 
-def by_chroot(jail: Path, command: tuple[str, ...]) -> Done:
-    """What the user sees without doctor."""
+def by_chroot(jail: Path, command: tuple[str, ...], options: tuple[str, ...] = ()) -> Done:
+    """What the user sees without doctor; of doctor's options those that are about user and environment hold."""
+    user = [f"--userspec={options[at + 1]}" for at, word in enumerate(options) if word == "-u"]
+    settings = [options[at + 1] for at, word in enumerate(options) if word == "-E"]
     done = subprocess.run(
-        ["chroot", jail, *command], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/",
+        ["chroot", *user, jail, *command], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/",
+        env={**os.environ, **dict(setting.split("=", 1) for setting in settings)},
     )
     return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
@@ -130,26 +155,32 @@ def diagnosis(jail: Path, case: Case, *options: str) -> dict[str, Any]:
     return done.json
 
 
-def check(jail: Path, case: Case) -> None:
+def check(jail: Path, case: Case) -> Result:
     """The symptom is there, the first finding is the cause, and its remedy cures it."""
     case.build(jail)
     if case.symptom:
-        seen = by_chroot(jail, case.command)
-        assert case.symptom in seen.out + seen.err, (seen.out, seen.err)
+        shown = by_chroot(jail, case.command, case.options)
+        assert case.symptom in shown.out + shown.err, (shown.out, shown.err)
     said = diagnosis(jail, case)
+    assert case.told in "\n".join(said["output"]), said
     assert said["findings"], said
-    first = said["findings"][0]
-    assert first["path"] == case.path, [(each["rule"], each["path"], each["message"]) for each in said["findings"]]
-    assert not case.rule or first["rule"] == case.rule, first
+    causes = [(each["rule"], each["path"]) for each in said["findings"]]
+    right = [at for at, (rule, path) in enumerate(causes, 1) if path == case.path and case.rule in ("", rule)]
+    assert right and right[0] <= case.within, [(each["rule"], each["path"], each["message"]) for each in said["findings"]]
+    cause = said["findings"][right[0] - 1]
+    assert any(case.seen in line for line in cause["evidence"]) or not case.seen, cause
     assert said["status"] == case.status, said
+    result = Result(case.name, case.command[0], cause["rule"], case.path, right[0], "by hand" if case.by_hand else "yes")
     if not case.cured:
-        return
-    for command in first["remedy"]:
+        return replace(result, cured="not tried")
+    for command in (line.replace("{jail}", str(jail)) for line in case.by_hand or cause["remedy"]):
         assert str(jail) in command, command
         subprocess.run(["sh", "-ec", command], check=True, capture_output=True)
-    after = diagnosis(jail, case)
-    again = [each for each in after["findings"] if (each["rule"], each["path"]) == (first["rule"], first["path"])]
-    assert again == [], again
+    again = case if case.started is None else replace(case, options=case.started)
+    after = diagnosis(jail, again)
+    assert [each for each in after["findings"] if (each["rule"], each["path"]) == (cause["rule"], cause["path"])] == []
+    assert case.more or after["status"] == 0, [(each["rule"], each["path"], each["message"]) for each in after["findings"]]
     if case.healthy:
-        seen = by_chroot(jail, case.command)
-        assert case.healthy in seen.out + seen.err, (shlex.join(case.command), seen.out, seen.err)
+        shown = by_chroot(jail, case.command, again.options)
+        assert case.healthy in "\n".join((shown.out, shown.err)), (shlex.join(case.command), shown.out, shown.err)
+    return result

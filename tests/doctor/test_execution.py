@@ -68,14 +68,16 @@ def _closed(jail: Path) -> None:
 
 
 CASES = (
-    Case("E1", lambda jail: _only(jail, "/usr/bin/ls"), ("/bin/ls",), _LOADER, _NOT_THERE, "loader"),
+    Case("E1", lambda jail: _only(jail, "/usr/bin/ls"), ("/bin/ls",), _LOADER, _NOT_THERE, "loader", more=True),
     Case("E2", _script("#!/bin/bash", "/usr/bin/dash"), ("/start.sh",), "/bin/bash", _NOT_THERE, "script-interpreter",
          healthy="hi"),
-    Case("E4", _script("#!/usr/bin/env perl", "/usr/bin/env"), ("/start.sh",), "/usr/bin/perl", _NOT_THERE, "program"),
+    Case("E4", _script("#!/usr/bin/env perl", "/usr/bin/env"), ("/start.sh",), "/usr/bin/perl", _NOT_THERE, "program",
+         more=True),
     Case("E5", _other_machine, ("/usr/bin/prog",), "/usr/bin/prog", "", "architecture", cured=False),
     Case("E7", _awk, ("/usr/bin/awk", "BEGIN { print 7 }"), "/etc/alternatives/awk", _NOT_THERE, "dangling-link", healthy="7"),
     Case("E8", _without("/usr/bin/cat", "/lib64"), ("/bin/cat", "/dev/null"), "/lib64", _NOT_THERE, "loader-link"),
-    Case("E16", _script("#!/bin/sh", "/usr/bin/dash", mode=0o644), ("/start.sh",), "/start.sh", "Permission denied", "no-x-bit"),
+    Case("E16", _script("#!/bin/sh", "/usr/bin/dash", mode=0o644), ("/start.sh",), "/start.sh", "Permission denied", "no-x-bit",
+         more=True),
     Case("the program is not there", lambda jail: put(jail, "/usr/bin/cat"), ("/usr/bin/ls", "/"), "/usr/bin/ls", _NOT_THERE,
          "program", healthy="usr"),
     Case("carriage return", _script("#!/bin/sh\r", "/usr/bin/dash"), ("/start.sh",), "/start.sh", _NOT_THERE, "carriage-return",
