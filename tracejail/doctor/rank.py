@@ -34,9 +34,10 @@ def ranked(facts: Facts, findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _key(finding: Finding, died: bool, last: set[int], said: str) -> tuple[bool, int, int]:
     points = _CONFIDENCE[finding.confidence] + finding.weight
-    if finding.path and finding.path in said:
+    path = finding.inner or finding.path
+    if path and path in said:
         points += _NAMED
-    elif len(os.path.basename(finding.path)) >= _SHORTEST and os.path.basename(finding.path) in said:
+    elif len(os.path.basename(path)) >= _SHORTEST and os.path.basename(path) in said:
         points += _NAMED_LAST
     if any(call.order in last for call in finding.calls):
         points += _LAST

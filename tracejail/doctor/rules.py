@@ -8,6 +8,7 @@ from typing import NamedTuple
 from . import denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets
 from .facts import Facts
 from .finding import Finding
+from .inner import inside, outside, outside_only, placed, roots
 
 
 class Rule(NamedTuple):
@@ -55,9 +56,13 @@ def findings(facts: Facts) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """What all rules find, and what is ruled out."""
     found: list[Finding] = []
     clear: list[str] = []
+    whole, within = outside(facts), [(root, inside(facts, root)) for root in roots(facts)]
     for rule in RULES:
-        own = list(rule.find(facts))
+        own = list(rule.find(whole))
+        for root, inner in within:
+            own += [there for finding in rule.find(inner) for there in placed(facts, finding, root)]
         found += own
         if not own:
             clear.append(rule.clear)
+    found += outside_only(facts)
     return tuple(found), tuple(clear)
