@@ -141,9 +141,9 @@ class View:
         except InputOutputError:
             return self
 
-    def library(self, soname: str, like: str) -> str:
+    def library(self, soname: str, like: str, wants: Program | None = None) -> str:
         """By the cache first, as the loader does; then by the directories that such a file lies in."""
-        want = self.program(like)
+        want = wants or self.program(like)
         places = [path for name, path in self.cache() if name == soname]
         if like:
             places.append(f"{os.path.dirname(like)}/{soname}")

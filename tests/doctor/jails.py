@@ -119,6 +119,52 @@ def script(jail: Path, path: str, text: str, mode: int = 0o755) -> None:
     place.chmod(mode)
 
 
+def names(*programs: str, etc: tuple[str, ...] = ()) -> Callable[[Path], None]:
+    """Programs with the name services that they load, and these files of /etc."""
+
+    def build(jail: Path) -> None:
+        put(jail, *programs)
+        (jail / "etc").mkdir()
+        for name in etc:
+            copy(jail, f"/etc/{name}")
+
+    return build
+
+
+def learned(*command: str, gone: str | tuple[str, ...]) -> Callable[[Path], None]:
+    """A jail that was learned, without some things."""
+
+    def build(jail: Path) -> None:
+        jail.rmdir()
+        done = tracejail("learn", "-q", "-j", jail, "-m", jail.parent / "jail.json", *command, cwd=Path("/"), env=_PLAIN)
+        assert done.status == 0, done.err
+        for path in (gone,) if isinstance(gone, str) else gone:
+            place = jail / path.lstrip("/")
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+
+    return build
+
+
+def compiled(path: str, source: str, *flags: str, also: tuple[str, ...] = ()) -> Callable[[Path], None]:
+    """A program of C, with what it needs; `also`: objects of the host."""
+
+    def build(jail: Path) -> None:
+        made = jail.parent / "made"
+        subprocess.run(["gcc", "-x", "c", "-o", made, "-", *flags], input=source.encode(), check=True)
+        put(jail, str(made))
+        for each in also:
+            copy(jail, each)
+        place = jail / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(jail / str(made).lstrip("/"), place)
+        shutil.rmtree(jail / "tmp")
+
+    return build
+
+
 def digest(tree: Path) -> str:
     """Of all that is beneath: names, types, owners, modes, contents, times of the last change; not of the kernel's own."""
     total = hashlib.sha256()
@@ -148,7 +194,8 @@ def by_chroot(jail: Path, command: tuple[str, ...], options: tuple[str, ...] = (
 def diagnosis(jail: Path, case: Case, *options: str) -> dict[str, Any]:
     """What doctor says of it; it must not change the jail."""
     before = digest(jail)
-    done = tracejail("doctor", "-j", jail, "--json", *case.options, *options, *case.command, cwd=Path("/"), env=_PLAIN)
+    own = [word.replace("{host}", str(jail.parent / "host")) for word in case.options]
+    done = tracejail("doctor", "-j", jail, "--json", *own, *options, *case.command, cwd=Path("/"), env=_PLAIN)
     assert "Traceback" not in done.err
     assert digest(jail) == before
     assert len(done.out) < 65536

@@ -39,6 +39,15 @@ def matters(facts: Facts, calls: Sequence[Call]) -> bool:
     return mentioned(facts, calls) or (dies(facts) and fatal(facts, calls))
 
 
+def lost_later(facts: Facts, calls: Sequence[Call]) -> bool:
+    """Whether the program could open before what it can't now: a log, at its rotation, after a change of user or root."""
+    first = {call.path: call.order for call in reversed(calls)}
+    return any(
+        not call.failed and call.name.startswith("open") and call.path in first and call.order < first[call.path]
+        for call in facts.calls()
+    )
+
+
 def weighed(facts: Facts, calls: Sequence[Call]) -> tuple[Confidence, bool]:
     """How sure it is that they are a cause, and whether nothing came of them."""
     return (Confidence.LIKELY, False) if matters(facts, calls) else (Confidence.POSSIBLE, True)

@@ -53,13 +53,15 @@ def included(facts: Facts) -> Iterator[Finding]:
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
         if call.path and call.record.flags & os.O_DIRECTORY:
-            found.setdefault(call.path, []).append(call)
+            found.setdefault(call.path.rstrip("/") or "/", []).append(call)
     for path, calls in found.items():
         host = facts.host.way(path).found
         if host is None or host.type is not EntryType.DIRECTORY or host.foreign or facts.harmless(path):
             continue
         if facts.jail.way(path).found is not None or not facts.host.names(host.path) or host.mode & 0o1000:
             continue
+        if path in facts.search:
+            continue  # looked through for what is to be executed
         confidence, quiet = weighed(facts, calls)
         if f"{host.path}/".startswith("/etc/"):
             confidence = Confidence.LIKELY

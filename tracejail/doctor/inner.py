@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
-from .consequence import dies, mentioned
+from .consequence import dies, lost_later, mentioned
 from .facts import GONE, Call, Ended, Facts, JailMount, RunFacts, Tree
 from .finding import Action, Confidence, Finding, Kind
 
@@ -89,7 +89,7 @@ def outside_only(facts: Facts) -> Iterator[Finding]:
             continue
         kind = Kind.TREE if here.type is EntryType.DIRECTORY else Kind.COPY
         seen = [replace(call, path=path) for call in calls]
-        quiet = not (dies(facts) or mentioned(facts, seen))
+        quiet = not (dies(facts) or mentioned(facts, seen) or lost_later(facts, seen))
         yield Finding(
             "outside-only", Confidence.POSSIBLE if quiet else Confidence.LIKELY, root + path,
             f"{calls[0].record.program} has made {root} its root, and looks there for {path}, which is outside of it alone",
@@ -106,7 +106,8 @@ def placed(facts: Facts, found: Finding, root: str) -> Iterator[Finding]:
     who = next((call.record.program for call in calls if call.record.program), facts.program)
     path = root + found.path if found.path.startswith("/") else found.path
     # What it is poorer for it may be poorer for everywhere: a root of its own is often empty on purpose.
-    meant = not found.quiet or facts.host.way(path).found is not None
+    before = [replace(call, path=found.path) for call in calls if call.failed]
+    meant = not found.quiet or facts.host.way(path).found is not None or lost_later(facts, before)
     yield replace(
         found,
         confidence=found.confidence if meant else Confidence.POSSIBLE,

@@ -48,11 +48,15 @@ def _lost(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding |
     matters = name in run.said or died
     paths = [call.path for call in calls]
     here = _anywhere(facts, name, program)
-    on_host = facts.host.library(name, program) or next((path for path in paths if facts.host.way(path).found), "")
+    wants = facts.jail.program(program)
+    on_host = facts.host.library(name, program, wants) or next((path for path in paths if facts.host.way(path).found), "")
     if not matters and not on_host:
         return None
     confidence = Confidence.CERTAIN if matters and (here or on_host) else Confidence.LIKELY
     asked, quiet = tuple(calls), not matters
+    astray = _astray(facts, program, name, calls)
+    if astray is not None and matters:
+        return astray
     if here:
         no_self = [call for call in facts.failed(*GONE) if call.path == _SELF and call.record.program == program]
         if no_self:
@@ -70,6 +74,28 @@ def _lost(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding |
     said = " (the jail's ld.so.cache says that it were there)" if stale else ""
     message = f"{name}, which {program} needs, is not in the jail{said}; {where}"
     return Finding("library", confidence, on_host or name, message, actions, asked, weight=15, quiet=quiet)
+
+
+def _astray(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding | None:
+    """The library is in the jail where the host has it, beside the program ($ORIGIN); but the program is reached by a link,
+    which the host has not, and the kernel says where it really lies."""
+    for started in facts.calls():
+        way = facts.jail.way(started.path) if started.name.startswith("exec") and not started.failed else None
+        if way is None or way.found is None or way.found.path != program:
+            continue
+        beside = next((path for path in facts.host.needs(started.path) if os.path.basename(path) == name), "")
+        if not beside or facts.jail.way(beside).found is None:
+            continue
+        for link in way.links:
+            host = facts.host.node(link.path)
+            if host is not None and host.type is EntryType.DIRECTORY:
+                return Finding(
+                    "astray", Confidence.CERTAIN, link.path,
+                    f"{link.path}, a directory on the host, is a link to {link.target} in the jail: {started.path} looks for "
+                    f"{name} beside {program} ($ORIGIN), and not at {beside}",
+                    (Action(Kind.REMOVE, link.path), Action(Kind.TREE, link.path)), tuple(calls), (f"{beside}: is there",), 20,
+                )
+    return None
 
 
 def _index(facts: Facts, directory: str) -> tuple[Action, ...]:
@@ -119,7 +145,7 @@ def static_libraries(facts: Facts) -> Iterator[Finding]:
         return
     for program in (facts.program,) if facts.program else facts.programs:
         for lost in facts.jail.lost(program):
-            on_host = facts.host.library(lost.name, program)
+            on_host = facts.host.library(lost.name, program, facts.jail.program(program))
             where = f"the host has it at {on_host}" if on_host else "and the host has it not either"
             yield Finding(
                 "library", Confidence.CERTAIN if on_host else Confidence.LIKELY, on_host or lost.name,

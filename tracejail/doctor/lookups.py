@@ -13,6 +13,7 @@ from .facts import GONE, Call, Facts
 from .finding import Confidence, Finding
 from .remedies import bring, bring_tree, make_directory
 
+_HELPER = 10   # what can be executed is looked for to be executed
 _INDEXES = frozenset(("/etc/ld.so.cache",))   # what is in no index is looked for: a library that is lost has a rule
 # What is read by a library on the way, and what is poorer without it though nothing says so: (beginning of the path, what).
 # The first that is so counts.
@@ -48,13 +49,15 @@ def absent(facts: Facts) -> Iterator[Finding]:
         argument = call.record.arguments[-1] if call.record.arguments else None
         if argument is None or argument.want not in (Want.OBJECT, Want.LIST) or call.name.startswith("exec"):
             continue
-        found.setdefault(call.path, []).append(call)
+        found.setdefault(call.path.rstrip("/") or "/", []).append(call)
     together: dict[str, Finding] = {}
     for path, calls in found.items():
         way = facts.host.way(path)
         if way.found is None or way.found.type is EntryType.SOCKET or any(hop.foreign for hop in way.hops):
             continue
-        if path in _INDEXES or path in facts.left_over or (facts.harmless(path) and not _poorer(facts, path)):
+        if path in _INDEXES or path in facts.left_over or path in facts.search:
+            continue
+        if facts.harmless(path) and not _poorer(facts, path):
             continue
         here = facts.jail.way(path)
         if here.found is not None:
@@ -70,6 +73,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
         finding = Finding(
             rule, Confidence.LIKELY if matters or poorer else Confidence.POSSIBLE, stop,
             f"{message}: {poorer}" if poorer else message, actions, tuple(calls), quiet=not matters, general=True,
+            weight=_HELPER if way.found.type is EntryType.FILE and way.found.mode & 0o111 else 0,
         )
         if not poorer:
             yield finding

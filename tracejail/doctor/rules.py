@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets
+from . import denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets, sought
 from .facts import Facts
 from .finding import Finding
 from .inner import inside, outside, outside_only, placed, roots
@@ -21,6 +21,7 @@ class Rule(NamedTuple):
 RULES: tuple[Rule, ...] = (
     Rule(execution.named_program, "the program is there and can be executed"),
     Rule(execution.execution, "each program that was started has its interpreter, and the right architecture"),
+    Rule(sought.sought, "each program that was looked for along PATH was found"),
     Rule(libraries.lost_libraries, "each library that was looked for was found"),
     Rule(libraries.other_versions, "no library is of another version"),
     Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
