@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 
 from tests.tool import Done, tracejail
 
+_SERVICES = "passwd: files\ngroup: files\nhosts: files dns\nprotocols: files\nservices: files\n"   # those in libc itself
 _KERNELS = re.compile(r" - (proc|sysfs|devpts) ")
 _PLAIN = {"LC_ALL": "C"}   # a caller's locale is looked for by the target, and may be lacking too
 
@@ -126,7 +128,11 @@ def names(*programs: str, etc: tuple[str, ...] = ()) -> Callable[[Path], None]:
         put(jail, *programs)
         (jail / "etc").mkdir()
         for name in etc:
-            copy(jail, f"/etc/{name}")
+            if name == "nsswitch.conf":
+                script(jail, f"/etc/{name}", _SERVICES, 0o644)
+            else:
+                copy(jail, f"/etc/{name}")
+                copy(jail, os.path.realpath(f"/etc/{name}"))
 
     return build
 
@@ -182,7 +188,8 @@ def digest(tree: Path) -> str:
 
 def by_chroot(jail: Path, command: tuple[str, ...], options: tuple[str, ...] = ()) -> Done:
     """What the user sees without doctor; of doctor's options those that are about user and environment hold."""
-    user = [f"--userspec={options[at + 1]}" for at, word in enumerate(options) if word == "-u"]
+    users = [pwd.getpwnam(options[at + 1]) for at, word in enumerate(options) if word == "-u"]
+    user = [f"--userspec={account.pw_uid}:{account.pw_gid}" for account in users]
     settings = [options[at + 1] for at, word in enumerate(options) if word == "-E"]
     done = subprocess.run(
         ["chroot", *user, jail, *command], capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/",

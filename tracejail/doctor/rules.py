@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import denied, devices, directories, execution, libraries, limits, listings, lookups, powers, resolution, sockets, sought
+from . import (
+    accounts,
+    denied,
+    devices,
+    directories,
+    execution,
+    fallback,
+    libraries,
+    limits,
+    listings,
+    lookups,
+    powers,
+    resolution,
+    sockets,
+    sought,
+)
 from .facts import Facts
 from .finding import Finding
 from .inner import inside, outside, outside_only, placed, roots
@@ -48,6 +63,8 @@ RULES: tuple[Rule, ...] = (
     Rule(sockets.no_socket, "what was used as a socket is one"),
     Rule(resolution.resolution, "the files that say how names of hosts are found are there"),
     Rule(listings.unlisted, "no name that it said is of a directory which has it on the host alone"),
+    Rule(accounts.accounts, "no account that it spoke of is known to the host alone"),
+    Rule(fallback.fallbacks, "no default was read in the place of what the host has"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )
