@@ -11,7 +11,8 @@ from .facts import Call, Facts
 from .finding import Action, Confidence, Finding, Kind
 
 _MOST = 1 << 20    # bytes of such a file
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
+# A name; a number where it is said to be one of a user or a group.
+_WORD = re.compile(r"(?<![\w/.-])[A-Za-z_][A-Za-z0-9_.-]*\$?|(?<=\bid )\d+|(?<=\b[ug]id )\d+|(?<=\b[ug]id=)\d+", re.IGNORECASE)
 
 
 class _File(NamedTuple):

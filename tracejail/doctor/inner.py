@@ -3,6 +3,7 @@ whose root lies in this one. Pure."""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,14 +19,19 @@ _MOST = 8                                         # roots that are looked at
 
 def roots(facts: Facts) -> tuple[str, ...]:
     """The directories of the jail that its processes took for their root."""
-    found = dict.fromkeys(root for call in facts.calls() if (root := _root(call)) != "/")
-    return tuple(root for root in found if root.startswith("/") and facts.jail.node(root) is not None)[:_MOST]
+    found = dict.fromkeys(_taken(call) if call.name == "chroot" else _root(call) for call in facts.calls())
+    return tuple(root for root in found if root.startswith("/") and root != "/" and facts.jail.node(root) is not None)[:_MOST]
 
 
 def _root(call: Call) -> str:
     if not call.record.arguments or call.name in _WITH_ROOT_OF_ITS_OWN:
         return "/"
     return call.record.arguments[-1].root
+
+
+def _taken(call: Call) -> str:
+    """The root that a call of chroot(2) gives."""
+    return posixpath.normpath(call.path) if not call.failed and call.path else "/"
 
 
 def outside(facts: Facts) -> Facts:
@@ -104,7 +110,7 @@ def placed(facts: Facts, found: Finding, root: str) -> Iterator[Finding]:
     if found.calls and not any(_root(call) == root for call in calls):
         return  # the same is found for the jail
     who = next((call.record.program for call in calls if call.record.program), facts.program)
-    path = root + found.path if found.path.startswith("/") else found.path
+    path = root + found.path.rstrip("/") if found.path.startswith("/") else found.path
     # What it is poorer for it may be poorer for everywhere: a root of its own is often empty on purpose.
     before = [replace(call, path=found.path) for call in calls if call.failed]
     meant = not found.quiet or facts.host.way(path).found is not None or lost_later(facts, before)

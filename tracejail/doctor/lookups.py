@@ -21,6 +21,8 @@ _POORER = (
     ("/etc/localtime", "times are told in UTC"),
     ("/usr/share/zoneinfo", "times of that zone are told in UTC"),
     ("/etc/ssl/certs", "no certificate can be verified"),
+    ("/usr/lib/ssl/cert.pem", "no certificate can be verified"),
+    ("/usr/lib/ssl/certs", "no certificate can be verified"),
     ("/etc/ssl/cert.pem", "no certificate can be verified"),
     ("/etc/pki", "no certificate can be verified"),
     ("/usr/lib/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold"),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from . import (
     accounts,
+    contents,
     denied,
     devices,
     directories,
@@ -62,6 +63,8 @@ RULES: tuple[Rule, ...] = (
     Rule(sockets.stale, "somebody listens on each socket that was used"),
     Rule(sockets.no_socket, "what was used as a socket is one"),
     Rule(resolution.resolution, "the files that say how names of hosts are found are there"),
+    Rule(resolution.services, "the services that names are looked up by are those of the host"),
+    Rule(contents.hollow, "no file that was read is empty where the host's is not"),
     Rule(listings.unlisted, "no name that it said is of a directory which has it on the host alone"),
     Rule(accounts.accounts, "no account that it spoke of is known to the host alone"),
     Rule(fallback.fallbacks, "no default was read in the place of what the host has"),
