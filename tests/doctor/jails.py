@@ -126,7 +126,7 @@ def names(*programs: str, etc: tuple[str, ...] = ()) -> Callable[[Path], None]:
 
     def build(jail: Path) -> None:
         put(jail, *programs)
-        (jail / "etc").mkdir()
+        (jail / "etc").mkdir(exist_ok=True)
         for name in etc:
             if name == "nsswitch.conf":
                 script(jail, f"/etc/{name}", _SERVICES, 0o644)

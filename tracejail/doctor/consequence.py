@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
 
 from .facts import Call, Facts
 from .finding import Confidence
 
 _SHORTEST = 4   # characters of a name that says something by itself
+_NOT_FOUND = re.compile(r"no such file|file not found|(?:cannot|can't|unable to) (?:open|load|read|find)", re.IGNORECASE)
 _LAST = 3       # failures before the end of a process that may be its reason
 
 
@@ -24,6 +26,11 @@ def mentioned(facts: Facts, calls: Sequence[Call]) -> bool:
     said = facts.run.said
     words = {word for call in calls for word in (call.path, posixpath.basename(call.path)) if len(word) >= _SHORTEST}
     return any(word in said for word in words)
+
+
+def complains(facts: Facts) -> bool:
+    """Whether the program said that it found some file not, and not which."""
+    return facts.run is not None and any(_NOT_FOUND.search(line) and "/" not in line for line in facts.run.said.splitlines())
 
 
 def fatal(facts: Facts, calls: Sequence[Call]) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
+from .consequence import dies
 from .execution import bring_over
 from .facts import GONE, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
-from .remedies import bring, make_directory
+from .remedies import bring, bring_tree, make_directory
 
 _OPENS = frozenset(("open", "openat", "openat2"))
 _NAME = re.compile(r"\.so(\.[0-9A-Za-z_.-]+)?$")
@@ -21,6 +22,7 @@ _SELF = "/proc/self/exe"                   # readlink(2) of it is how $ORIGIN is
 _VERSION = re.compile(r"^(?:\S+: )?(\S+): version `([^']+)' not found", re.MULTILINE)
 _SYMBOL = re.compile(r"symbol lookup error: (\S+): undefined symbol", re.MULTILINE)
 _RELOCATION = re.compile(r"Error relocating (\S+?): \S+: symbol not found")
+_CONVERTS = re.compile(r"conver|charset|character set|encoding|iconv|codeset", re.IGNORECASE)
 _LOST_BY_LOADER = 127                      # the status that it ends with
 
 
@@ -113,6 +115,25 @@ def _anywhere(facts: Facts, name: str, program: str) -> str:
         if named and want.loads(facts.jail.program(node.path)):
             return node.path
     return ""
+
+
+def conversions(facts: Facts) -> Iterator[Finding]:
+    """The modules by which the C library turns one character set into another, iconv(3): a directory, with its index."""
+    found: dict[str, list[Call]] = {}
+    for call in facts.failed(*GONE):
+        directory, name = os.path.split(call.path)
+        if call.name in _OPENS and name.startswith("gconv-modules") and facts.host.names(directory):
+            found.setdefault(directory, []).append(call)
+    said = facts.run.said if facts.run else ""
+    for directory, calls in found.items():
+        if facts.jail.way(f"{directory}/gconv-modules").found is not None:
+            continue
+        loud = dies(facts) and _CONVERTS.search(said) is not None
+        yield Finding(
+            "conversions", Confidence.LIKELY if loud else Confidence.POSSIBLE, directory,
+            f"{directory} is not in the jail: {calls[0].record.program} can turn no other character set into its own",
+            bring_tree(facts, directory), tuple(calls), weight=15, quiet=not loud,
+        )
 
 
 def other_versions(facts: Facts) -> Iterator[Finding]:

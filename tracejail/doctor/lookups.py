@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
-from .consequence import dies, mentioned
+from .consequence import complains, dies, mentioned
 from .facts import GONE, Call, Facts
 from .finding import Confidence, Finding
 from .remedies import bring, bring_tree, make_directory
@@ -72,8 +72,10 @@ def absent(facts: Facts) -> Iterator[Finding]:
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
         poorer, matters = _poorer(facts, path), dies(facts) or mentioned(facts, calls)
+        # It found a file not and did not say which: one of configuration, rather than what it looks for by the way.
+        unnamed = way.found.type is EntryType.FILE and path.startswith("/etc/") and complains(facts)
         finding = Finding(
-            rule, Confidence.LIKELY if matters or poorer else Confidence.POSSIBLE, stop,
+            rule, Confidence.LIKELY if matters or poorer or unnamed else Confidence.POSSIBLE, stop,
             f"{message}: {poorer}" if poorer else message, actions, tuple(calls), quiet=not matters, general=True,
             weight=_HELPER if way.found.type is EntryType.FILE and way.found.mode & 0o111 else 0,
         )

@@ -39,6 +39,7 @@ RULES: tuple[Rule, ...] = (
     Rule(execution.execution, "each program that was started has its interpreter, and the right architecture"),
     Rule(sought.sought, "each program that was looked for along PATH was found"),
     Rule(libraries.lost_libraries, "each library that was looked for was found"),
+    Rule(libraries.conversions, "character sets can be converted"),
     Rule(libraries.other_versions, "no library is of another version"),
     Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
     Rule(devices.missing, "each device that was used is there"),
