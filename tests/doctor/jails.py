@@ -8,6 +8,7 @@ import pwd
 import re
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -17,9 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.tool import Done, tracejail
+from tests.tool import Done, processes, tracejail
 
 _SERVICES = "passwd: files\ngroup: files\nhosts: files dns\nprotocols: files\nservices: files\n"   # those in libc itself
+LISTEN = "socat -u {kind}:{path},unlink-early /dev/null > /dev/null 2>&1 & sleep 0.3"
+LOG_DAEMON = (LISTEN.replace("{kind}", "UNIX-RECV").replace("{path}", "{jail}/dev/log"),)
 _KERNELS = re.compile(r" - (proc|sysfs|devpts) ")
 _PLAIN = {"LC_ALL": "C"}   # a caller's locale is looked for by the target, and may be lacking too
 
@@ -68,6 +71,8 @@ def empty_jail() -> Iterator[Path]:
     try:
         yield jail
     finally:
+        for process in processes(f"{place}/"):
+            os.kill(process, signal.SIGKILL)   # who was started for a jail to talk to
         points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for point in sorted((point for point in points if point.startswith(f"{place}/")), reverse=True):
             subprocess.run(["umount", "-l", point], check=True)

@@ -86,8 +86,11 @@ def main() -> int:
     first = sum(result.position == 1 for result in good)
     cured = sum(result.cured != "not tried" for result in good)
     lines = [_HEAD, *map(line, good), ""]
-    lines.append(f"{len(CASES)} fixtures for {len(made())} of the {len(identifiers())} cases: the right cause is first in {first}, "
-                 f"within the first three in {sum(result.position <= 3 for result in good)}; {cured} were cured by the remedy")
+    early = sum(result.position <= 3 for result in good)
+    lines.append(
+        f"{len(CASES)} fixtures for {len(made())} of the {len(identifiers())} cases: the right cause is first in {first}, within "
+        f"the first three in {early}; {cured} were cured by the remedy"
+    )
     lines += [f"not made: {name}: {why}" for name, why in NOT_MADE.items()]
     print("\n".join(lines))
     for case, result in zip(CASES, results, strict=True):

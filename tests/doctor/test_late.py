@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import Case, check, compiled, copy, empty_jail, put, script
+from tests.doctor.jails import LOG_DAEMON, Case, check, compiled, copy, empty_jail, put, script
 
 _PERL, _LOGGER, _HAPROXY, _NAMED = "/usr/bin/perl", "/usr/bin/logger", "/usr/sbin/haproxy", "/usr/sbin/named"
 _BACKTRACE = """
@@ -118,9 +118,9 @@ CASES = (
     Case("L4, its directory is not there", _own_root, (_PERL, "-e", _ROTATES.replace("{become}", "chroot('/srv/inner');")),
          "/srv/inner/var/log", "", "parent", options=("--reload", "HUP"), seen="ENOENT"),
     Case("L5", _stale_log, (_LOGGER, "-p", "user.info", "lost"), "/dev/log", "", "stale-socket", seen="ECONNREFUSED",
-         cured=False),
+         by_hand=LOG_DAEMON),
     Case("G2", _name_server, (_NAMED, "-f"), "/etc/bind/named.conf", "", more=True),
-    Case("G3", _balancer("/dev/log"), _SERVES, "/dev/log", "", "log-socket", options=_ASKS, cured=False,
+    Case("G3", _balancer("/dev/log"), _SERVES, "/dev/log", "", "log-socket", options=_ASKS, by_hand=LOG_DAEMON,
          seen="ENOENT", status=0),
     Case("G4", _closed_log, _SERVES, "/srv/log", "", "closed", options=_ASKS, told="Permission denied"),
 )

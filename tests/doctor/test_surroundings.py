@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import Case, check, copy, diagnosis, empty_jail, put, script
+from tests.doctor.jails import LISTEN, LOG_DAEMON, Case, check, copy, diagnosis, empty_jail, put, script
 
 _DASH, _CAT, _PERL, _HEAD = "/usr/bin/dash", "/usr/bin/cat", "/usr/bin/perl", "/usr/bin/head"
 _KILL, _SAY_EPERM = "0x80000000", "0x00050001"
@@ -184,14 +184,14 @@ CASES = (
     Case("P13", _jail(_PERL), _perl("opendir(D, '/etc/apt/apt.conf.d'); print 'ok'"), "/etc/apt/apt.conf.d", "ok",
          "include-directory"),
     Case("G1", _logger, ("/usr/bin/logger", "-p", "user.info", "lost"), "/dev/log", "", "log-socket", status=0,
-         cured=False),
+         by_hand=LOG_DAEMON),
     Case("mode of a device", _closed_null, _dash("echo hi > /dev/null"), "/dev/null", "", "closed", options=("-u", "daemon")),
     Case("a device of other numbers", _other_numbers, _dash("echo x > /dev/null"), "/dev/null", "", "other-device"),
     Case("E14", _library_on_noexec, ("/bin/cat", "/dev/null"), "/opt/lib", "", "noexec",
          options=("-E", "LD_LIBRARY_PATH=/opt/lib"),
          by_hand=("mount -o remount,exec {jail}/opt/lib",)),
     Case("N14", _stale, _perl(_TO_SOCKET.replace("{path}", "/run/db.sock")), "/run/db.sock", "refused", "stale-socket",
-         cured=False),
+         by_hand=(LISTEN.replace("{kind}", "UNIX-LISTEN").replace("{path}", "{jail}/run/db.sock"),)),
 )
 
 
