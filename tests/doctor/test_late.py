@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import LOG_DAEMON, Case, check, compiled, copy, empty_jail, put, script
+from tests.doctor.jails import LOG_DAEMON, Case, check, compiled, copy, diagnosis, empty_jail, put, script
 
 _PERL, _LOGGER, _HAPROXY, _NAMED = "/usr/bin/perl", "/usr/bin/logger", "/usr/sbin/haproxy", "/usr/sbin/named"
 _BACKTRACE = """
@@ -130,3 +131,13 @@ CASES = (
 def test_case(case: Case) -> None:
     with empty_jail() as jail:
         check(jail, case)
+
+
+def test_who_listens_in_the_jail_is_heard() -> None:
+    """A socket of the jail's own tree with somebody behind it: through an overlay nobody would be."""
+    case = Case("", _logger, (_LOGGER, "-p", "user.info", "kept"), "")
+    with empty_jail() as jail:
+        case.build(jail)
+        for command in LOG_DAEMON:
+            subprocess.run(["sh", "-ec", command.replace("{jail}", str(jail))], check=True)
+        assert diagnosis(jail, case)["status"] == 0

@@ -191,7 +191,7 @@ CASES = (
          options=("-E", "LD_LIBRARY_PATH=/opt/lib"),
          by_hand=("mount -o remount,exec {jail}/opt/lib",)),
     Case("N14", _stale, _perl(_TO_SOCKET.replace("{path}", "/run/db.sock")), "/run/db.sock", "refused", "stale-socket",
-         by_hand=(LISTEN.replace("{kind}", "UNIX-LISTEN").replace("{path}", "{jail}/run/db.sock"),)),
+         by_hand=(LISTEN.replace("{kind}", "UNIX-LISTEN").replace("{path}", "{jail}/run/db.sock,fork"),)),
 )
 
 

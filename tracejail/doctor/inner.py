@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
-from .consequence import dies, lost_later, mentioned
+from .consequence import dies, lost_later, matters, mentioned
 from .facts import GONE, Call, Ended, Facts, JailMount, RunFacts, Tree
 from .finding import Action, Confidence, Finding, Kind
 
@@ -112,11 +112,13 @@ def placed(facts: Facts, found: Finding, root: str) -> Iterator[Finding]:
     who = next((call.record.program for call in calls if call.record.program), facts.program)
     path = root + found.path.rstrip("/") if found.path.startswith("/") else found.path
     # What it is poorer for it may be poorer for everywhere: a root of its own is often empty on purpose.
-    before = [replace(call, path=found.path) for call in calls if call.failed]
-    meant = not found.quiet or facts.host.way(path).found is not None or lost_later(facts, before)
+    before = [replace(call, path=_from(call.path, root)) for call in calls if call.failed]
+    loud = matters(facts, before) if found.general else not found.quiet
+    meant = loud or facts.host.way(path).found is not None or lost_later(facts, before)
     yield replace(
         found,
         confidence=found.confidence if meant else Confidence.POSSIBLE,
+        quiet=not loud,
         path=path,
         message=f"{who} has made {root} its root, and there {found.message}",
         actions=tuple(replace(action, root=root) for action in found.actions),
