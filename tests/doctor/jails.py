@@ -39,13 +39,13 @@ class Case:
     rule: str = ""                              # of the first finding; "" where the path says enough
     options: tuple[str, ...] = ()
     status: int = 1
-    cured: bool = True                          # the remedy is to be applied, and cures it
-    healthy: str = ""                           # what it says then
+    healthy: str = ""                           # what it says when the remedy is applied
     told: str = ""                              # in what it, or its client, says in doctor's own run: the symptom of a daemon
     seen: str = ""                              # in the evidence: the symptom of what is silent
     within: int = 1                             # the cause is among so many first findings
     by_hand: tuple[str, ...] = ()               # where the remedy is words: the commands that do what they say, for {jail}
     started: tuple[str, ...] | None = None      # where they are about how it is started: the options for that
+    instead: tuple[str, ...] = ()               # the command for that
     more: bool = False                          # it has another fault, too, or can't run here for reasons of its own
 
 
@@ -229,17 +229,17 @@ def check(jail: Path, case: Case) -> Result:
     cause = said["findings"][right[0] - 1]
     assert any(case.seen in line for line in cause["evidence"]) or not case.seen, cause
     assert said["status"] == case.status, said
-    result = Result(case.name, case.command[0], cause["rule"], case.path, right[0], "by hand" if case.by_hand else "yes")
-    if not case.cured:
-        return replace(result, cured="not tried")
-    for command in (line.replace("{jail}", str(jail)) for line in case.by_hand or cause["remedy"]):
+    words = case.by_hand or case.instead
+    result = Result(case.name, case.command[0], cause["rule"], case.path, right[0], "by hand" if words else "yes")
+    for command in (line.replace("{jail}", str(jail)) for line in case.by_hand or (() if case.instead else cause["remedy"])):
         assert str(jail) in command, command
         subprocess.run(["sh", "-ec", command], check=True, capture_output=True)
     again = case if case.started is None else replace(case, options=case.started)
+    again = replace(again, command=case.instead) if case.instead else again
     after = diagnosis(jail, again)
     assert [each for each in after["findings"] if (each["rule"], each["path"]) == (cause["rule"], cause["path"])] == []
     assert case.more or after["status"] == 0, [(each["rule"], each["path"], each["message"]) for each in after["findings"]]
     if case.healthy:
-        shown = by_chroot(jail, case.command, again.options)
-        assert case.healthy in "\n".join((shown.out, shown.err)), (shlex.join(case.command), shown.out, shown.err)
+        shown = by_chroot(jail, again.command, again.options)
+        assert case.healthy in "\n".join((shown.out, shown.err)), (shlex.join(again.command), shown.out, shown.err)
     return result

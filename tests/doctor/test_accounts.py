@@ -134,14 +134,16 @@ CASES = (
     Case("P19, its service", learned(*_SU, gone="/etc/pam.d/runuser"), _SU, "/etc/pam.d/runuser", "hi", more=True),
     Case("N3", names(_LS), (_LS, "-l", "/usr"), "/etc/passwd", " 0 ", healthy="root", more=True),
     Case("R4", lambda jail: put(jail, "/usr/sbin/chroot"), ("/usr/sbin/chroot", "/usr", "true"), "/usr/sbin/chroot",
-         "not permitted", "capability", options=("-u", "daemon"), cured=False),
+         "not permitted", "capability", options=("-u", "daemon"), started=(),
+         instead=("/usr/sbin/chroot", "/usr", "true"), more=True),
     Case("R5", _threads, _filtered(435, _EPERM, "exec '/usr/bin/prog'"), "/usr/bin/prog", "can't start new thread", "filtered",
-         cured=False),
+         instead=("/usr/bin/prog",)),
     Case("R12, perl for PID 1", lambda jail: put(jail, _PERL), (_PERL, "-e", "syscall(272, 0x20000); print 'on the root of all'"),
-         _PERL, "on the root", "capability", options=("-u", "daemon"), status=0, cured=False),
+         _PERL, "on the root", "capability", options=("-u", "daemon"), status=0, started=(),
+         instead=(_PERL, "-e", "syscall(272, 0x20000)")),
     Case("D9, perl for httpd", lambda jail: put(jail, _PERL),
          _filtered(318, _ENOSYS, "$b = 'x' x 8; syscall(318, $b, 8, 0) == 8 or die \"no random numbers: $!\\n\""), _PERL,
-         "not implemented", "filtered", cured=False),
+         "not implemented", "filtered", instead=(_PERL, "-e", "$b = 'x' x 8; syscall(318, $b, 8, 0) == 8 or die")),
 )
 
 

@@ -18,12 +18,12 @@ _KILL, _SAY_EPERM = "0x80000000", "0x00050001"
 _FILTER = (
     "my $f = pack('SCCL' x 4, 0x20,0,0,0, 0x15,0,1,{call}, 6,0,0,{action}, 6,0,0,0x7fff0000);"
     "my $p = pack('S x6 P', 4, $f); syscall(157, 38, 1, 0, 0, 0); syscall(157, 22, 2, $p) == 0 or die 'no filter';"
-    "mkdir('/made') or die \"made: $!\";"
 )
+_MAKES = "mkdir('/made') or die \"made: $!\";"
 
 
 def _filter(action: str) -> tuple[str, ...]:
-    return ("/usr/bin/perl", "-e", _FILTER.replace("{call}", "83").replace("{action}", action))
+    return ("/usr/bin/perl", "-e", _FILTER.replace("{call}", "83").replace("{action}", action) + _MAKES)
 
 
 def _jail(*programs: str) -> object:
@@ -162,17 +162,19 @@ CASES = (
     Case("R1", _file_of_root, ("/bin/cat", "/srv/key"), "/srv/key", "", "closed", options=("-u", "daemon")),
     Case("R2", _closed_above, ("/bin/cat", "/srv/inner/list"), "/srv/inner", "", "closed", options=("-u", "daemon")),
     Case("R3", _jail(_PERL), _perl(_TO_PORT), "/usr/bin/perl", "", "capability", options=("-u", "daemon"),
-         by_hand=("true {jail}, started as root",), started=()),
-    Case("R6", _jail(_PERL), _filter(_KILL), "/usr/bin/perl", "", "filter-kills", cured=False),
-    Case("R7", _jail(_PERL), _filter(_SAY_EPERM), "/usr/bin/perl", "not permitted", "filtered", cured=False),
+         instead=_perl(_TO_PORT), started=()),
+    Case("R6", _jail(_PERL), _filter(_KILL), "/usr/bin/perl", "", "filter-kills",
+         instead=_perl(_MAKES)),
+    Case("R7", _jail(_PERL), _filter(_SAY_EPERM), "/usr/bin/perl", "not permitted", "filtered",
+         instead=_perl(_MAKES)),
     Case("R9, files", _jail(_DASH, _CAT), _dash("ulimit -n 3; exec cat /dev/null"), "/usr/bin/cat", "Error 24",
-         "limit", cured=False),
+         "limit", instead=_dash("exec cat /dev/null")),
     Case("R9, size", _jail(_DASH, _CAT), _dash("ulimit -f 1; cat /usr/bin/cat > /big"), "/usr/bin/cat", "", "limit",
-         cured=False),
+         instead=_dash("cat /usr/bin/cat > /big")),
     Case("R9, memory", _jail(_DASH, _PERL), _dash("ulimit -v 60000; exec perl -e '$x = \"x\" x 200000000'"), "/usr/bin/perl",
-         "", "limit", cured=False),
+         "", "limit", instead=_perl("$x = 'x' x 200000000")),
     Case("R9, processes", _jail(_DASH, _CAT), _dash("ulimit -p 0; cat /dev/null; true"), "/usr/bin/dash", "", "limit",
-         options=("-u", "daemon"), cured=False),
+         options=("-u", "daemon"), instead=_dash("cat /dev/null; true")),
     Case("P1", _jail(_DASH), _dash("test -d /run/appd || { echo 'Missing directory: /run/appd' >&2; exit 255; }"), "/run/appd",
          "Missing directory", "wanted-directory"),
     Case("P6", _writable, _dash(
