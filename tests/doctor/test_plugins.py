@@ -83,7 +83,7 @@ CASES = (
          "libcrypto.so.3: cannot open", "library", healthy="ok"),
     Case("E18, it says nothing", _plugin, ("/usr/bin/prog",), "/lib/x86_64-linux-gnu/libbz2.so.1.0", "plain", "library",
          healthy="more"),
-    Case("E19", learned(*_MAIL, gone="/bin/sh"), _MAIL, "/bin/sh", "", "program"),
+    Case("E19", learned(*_MAIL, gone="/bin/sh"), _MAIL, "/bin/sh", "Could not execute mail delivery program", "program"),
     Case("E19, sh is there", lambda jail: put(jail, _DASH), (_DASH, "-c", "/usr/sbin/sendmail -V < /dev/null"),
          "/usr/sbin/sendmail", "not found", more=True),
     Case("E20, tar", _archive, (_TAR, "-czf", "/tmp.tgz", "/etc/motd"), "/usr/bin/gzip", "gzip: not found", "program", more=True),

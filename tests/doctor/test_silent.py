@@ -93,7 +93,7 @@ CASES = (
     Case("N7", names(_PERL, etc=("nsswitch.conf", "hosts", "host.conf")), (_PERL, "-e", _UNINTENDED), "/etc/resolv.conf", "",
          "resolution", told="192.0.2.1", more=True),
     Case("N11", _asks_nobody, (_GETENT, "ahosts", "localhost"), "/etc/nsswitch.conf", "", "name-service", more=True,
-         healthy="127.0.0.1"),
+         seen="libnss_resolve", healthy="127.0.0.1"),
     Case("T3", _without("/etc/localtime", names(_PERL, etc=("localtime",))),
          (_PERL, "-e", "$ENV{TZ} = ''; delete $ENV{TZ}; print scalar localtime 0"), "/etc/localtime", "1970"),
     Case("T5", learned(*_NO_ZONE, gone="/usr/share/zoneinfo"), _ZONES, "/usr/share/zoneinfo/Europe/Paris",
@@ -109,7 +109,7 @@ CASES = (
     Case("D11, script for sshd", lambda jail: put(jail, "/usr/bin/script", "/usr/bin/dash"),
          ("/usr/bin/script", "-q", "-c", "true", "/dev/null"), "/dev/ptmx", "failed to create pseudo-terminal", "device",
          more=True),
-    Case("D14", _tmpfiles, ("/usr/bin/systemd-tmpfiles", "--create", "x.conf"), "/proc", "", "proc", more=True),
+    Case("D14", _tmpfiles, ("/usr/bin/systemd-tmpfiles", "--create", "x.conf"), "/proc", "Please mount /proc", "proc", more=True),
 )
 
 

@@ -12,6 +12,10 @@ def test_each_case_is_made_or_said_not_to_be() -> None:
     assert len(NOT_MADE) <= 9
 
 
+def test_each_case_has_a_symptom() -> None:
+    assert [case.name for case in CASES if not (case.symptom or case.told or case.seen)] == []
+
+
 def test_names_are_unlike() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
