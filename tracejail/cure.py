@@ -88,4 +88,4 @@ def _apply_in_memory(
 
 
 def _mounts(actions: list[Action]) -> list[str]:
-    return [_NAMED[action.text] for action in actions if action.kind is Kind.MOUNT and action.text in _NAMED]
+    return [_NAMED[action.text] for action in actions if action.kind is Kind.MOUNT and action.text in _NAMED and not action.root]

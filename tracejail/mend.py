@@ -6,7 +6,8 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from tracejail.doctor.finding import Action, Kind
 from tracejail.errors import InputOutputError
@@ -37,6 +38,26 @@ class Mender:
 
     def mend(self, actions: Iterable[Action]) -> None:
         """Do them in their order. Raises InputOutputError."""
+        for (root, of_jail), there in groupby(actions, key=lambda action: (action.root, action.of_jail)):
+            host = HostRoot(self.host.path, self.tree.fd) if of_jail else self.host
+            if root:
+                self._within(host, root, [replace(action, root="", of_jail=False) for action in there])
+            else:
+                self._mend(there)
+
+    def _within(self, host: HostRoot, root: str, actions: list[Action]) -> None:
+        """In a directory that a program takes for its root."""
+        try:
+            descriptor = jail_tree.find(self.tree, root)
+        except OSError as error:
+            raise InputOutputError(f"{root}: {os.strerror(error.errno or 0)} in the jail", "it changed meanwhile") from None
+        try:
+            inner = jail_tree.open_tree(descriptor, self.tree.name, self.tree.in_memory)
+            Mender(host, inner, self.options, self.notes).mend(actions)
+        finally:
+            os.close(descriptor)
+
+    def _mend(self, actions: Iterable[Action]) -> None:
         supply = new_supply(self.host, self.tree, rules_of(self.options, frozenset(("proc", "sys", "devpts"))))
         supply.made = {}  # whole files: what of them is needed is learn's affair
         for action in actions:

@@ -10,7 +10,7 @@ from tracejail.doctor.facts import Lost, Node, Program, Tree, Way
 from tracejail.errors import InputOutputError
 from tracejail.model import EntryType, JailPath
 from tracejail.resolve.elf import read_elf
-from tracejail.resolve.host import HostRoot, inode_flags, inspect, names, open_source, read_start
+from tracejail.resolve.host import HostRoot, inode_flags, inspect, names, open_directory, open_source, read_start
 from tracejail.resolve.loader import read_cache
 from tracejail.resolve.scripts import interpreter_line
 from tracejail.trial.walk import Found, Place, walk
@@ -140,9 +140,16 @@ class View:
                         pending.append(node.path)
         return tuple(found)
 
-    def library(self, soname: str, like: str) -> str:
+    def beneath(self, root: str) -> View:
+        """See doctor.facts.Tree; of what is no directory the whole."""
+        try:
+            return View(open_directory(self.root, JailPath(root)))
+        except InputOutputError:
+            return self
+
+    def library(self, soname: str, like: str, wants: Program | None = None) -> str:
         """By the cache first, as the loader does; then by the directories that such a file lies in."""
-        want = self.program(like)
+        want = wants or self.program(like)
         places = [path for name, path in self.cache() if name == soname]
         if like:
             places.append(f"{os.path.dirname(like)}/{soname}")

@@ -58,15 +58,19 @@ def _learned(jail: Path) -> None:
 
 
 CASES = (
-    Case("a link that leads to itself", _loop, (_CAT, "/etc/app/conf"), "/etc/app", "Too many levels", "link-loop", cured=False),
+    Case("a link that leads to itself", _loop, (_CAT, "/etc/app/conf"), "/etc/app", "Too many levels", "link-loop", status=1,
+         by_hand=("rm {jail}/etc/app {jail}/etc/other; mkdir {jail}/etc/app; touch {jail}/etc/app/conf",)),
     Case("a file where a directory belongs", _settings_are_a_file, (_CAT, "/etc/apt/apt.conf.d/70debconf"), "/etc/apt",
          "Not a directory", "not-a-directory"),
-    Case("a root that is closed to the user", _closed_root, (_CAT, "/dev/null"), "/", "", options=("-u", "nobody")),
+    Case("a root that is closed to the user", _closed_root, (_CAT, "/dev/null"), "/", "Permission denied",
+         options=("-u", "nobody")),
     Case("an empty library", _library(0), (_CAT, "/dev/null"), "/lib/x86_64-linux-gnu/libc.so.6", "too short", "broken-library"),
-    Case("a library cut short", _library(30000), (_CAT, "/dev/null"), "/lib/x86_64-linux-gnu/libc.so.6", "", "broken-library"),
+    Case("a library cut short", _library(30000), (_CAT, "/dev/null"), "/lib/x86_64-linux-gnu/libc.so.6", "", "broken-library",
+         seen="libc.so.6"),
     Case("a link of /dev that became a file", lambda jail: put(jail, _DASH), (_DASH, "-c", "echo lost > /dev/stdout"),
-         "/dev/stdout", "", "device-made-file", cured=False),
-    Case("a full file system", _full, (_DASH, "-c", "echo x > /data/new"), "/data", "", "full", cured=False),
+         "/dev/stdout", "", "device-made-file", seen="O_CREAT", healthy="lost"),
+    Case("a full file system", _full, (_DASH, "-c", "echo much > /data/new"), "/data", "No space", "full",
+         by_hand=("rm {jail}/data/fill",)),
     Case("what the host lacks too", _learned, (_PYTHON, "-c", _BASE), "/var/lib/app", "unable to open", "parent"),
 )
 

@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import Case, check, copy, empty_jail, put, script
-from tests.tool import tracejail
-
-_LIBRARIES = "/lib/x86_64-linux-gnu"
-
-
-def _names(*programs: str, etc: tuple[str, ...] = ()) -> Callable[[Path], None]:
-    """Programs with the name services that they load, and these files of /etc."""
-
-    def build(jail: Path) -> None:
-        put(jail, *programs)
-        (jail / "etc").mkdir()
-        for name in etc:
-            copy(jail, f"/etc/{name}")
-
-    return build
-
-
-def _learned(*command: str, gone: str = "", locale: str = "C") -> Callable[[Path], None]:
-    """A jail that was learned in a locale, without one thing."""
-
-    def build(jail: Path) -> None:
-        jail.rmdir()
-        words = ("learn", "-q", "-j", jail, "-m", jail.parent / "jail.json", *command)
-        learned = tracejail(*words, cwd=Path("/"), env={"LC_ALL": locale})
-        assert learned.status == 0, learned.err
-        place = jail / gone.lstrip("/")
-        if not gone:
-            return
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
-
-    return build
+from tests.doctor.jails import Case, check, empty_jail, learned, names, script
 
 
 def _no_line(jail: Path) -> None:
-    _names("/usr/bin/id", etc=("nsswitch.conf", "group"))(jail)
+    names("/usr/bin/id", etc=("nsswitch.conf", "group"))(jail)
     script(jail, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644)
 
 
 def _dangling_resolv(jail: Path) -> None:
-    _names("/usr/bin/getent", etc=("nsswitch.conf", "hosts", "host.conf"))(jail)
+    names("/usr/bin/getent", etc=("nsswitch.conf", "hosts", "host.conf"))(jail)
     (jail / "etc/resolv.conf").symlink_to("/run/systemd/resolve/stub-resolv.conf")
 
 
@@ -61,24 +25,27 @@ _MODULE = (_PYTHON, "-c", "import json; print('ok')")
 _PERL = ("/usr/bin/perl", "-MPOSIX", "-e", "print POSIX::floor(1.5)")
 
 CASES = (
-    Case("N1", _names("/usr/bin/id", etc=("group",)), ("/usr/bin/id", "daemon"), "/etc/passwd", "no such user"),
-    Case("N2", _names("/usr/bin/whoami"), ("/usr/bin/whoami",), "/etc/passwd", "cannot find name"),
-    Case("N13", _names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "protocols", "tcp"), "/etc/protocols"),
-    Case("N9", _names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "ahosts", "localhost"), "/etc/hosts"),
-    Case("T1", _learned("/usr/bin/date", gone="/etc/localtime"), ("/usr/bin/date",), "/etc/localtime", "UTC"),
-    Case("T2, by its environment", _names("/usr/bin/date"), ("/usr/bin/date",), "/usr/share/zoneinfo/Europe/Paris",
-         options=("-E", "TZ=Europe/Paris", "-E", "LC_ALL=C")),
-    Case("T6", _names("/usr/bin/perl"), ("/usr/bin/perl", "-e", "print 1"), "/usr/lib/locale/C.utf8/LC_CTYPE",
-         options=("-E", "LC_ALL=C.UTF-8")),
-    Case("C5", _learned("/usr/bin/openssl", "rand", "-hex", "4", gone="/usr/lib/ssl/openssl.cnf"),
-         ("/usr/bin/openssl", "rand", "-hex", "4"), "/usr/lib/ssl/openssl.cnf"),
-    Case("N10", _dangling_resolv, ("/usr/bin/getent", "ahosts", "example.org"), "/etc/resolv.conf"),
-    Case("C1", _learned(*_TRUST, gone="/etc/ssl/certs/ca-certificates.crt"), _TRUST, "/etc/ssl/certs/ca-certificates.crt",
-         _NOT_THERE := "No such file", healthy="ok"),
-    Case("learned in another locale", _learned(*_MODULE, locale="C.UTF-8"), _MODULE, "/usr/lib/python3.11/encodings/ascii.py",
-         rule="fewer-names", healthy="ok"),
-    Case("P16", _learned(*_MODULE, gone="/usr/lib/python3.11/encodings"), _MODULE, "/usr/lib/python3.11/encodings", "encodings"),
-    Case("P17", _learned(*_PERL, gone="/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm"), _PERL,
+    Case("N1", names("/usr/bin/id", etc=("group",)), ("/usr/bin/id", "daemon"), "/etc/passwd", "no such user"),
+    Case("N2", names("/usr/bin/whoami"), ("/usr/bin/whoami",), "/etc/passwd", "cannot find name"),
+    Case("N13", names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "protocols", "tcp"), "/etc/protocols",
+         seen="ENOENT"),
+    Case("N9", names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "ahosts", "localhost"), "/etc/hosts",
+         more=True, healthy="127.0.0.1", seen="ENOENT"),
+    Case("T1", learned("/usr/bin/date", gone="/etc/localtime"), ("/usr/bin/date",), "/etc/localtime", "UTC"),
+    Case("T2, by its environment", names("/usr/bin/date"), ("/usr/bin/date",), "/usr/share/zoneinfo/Europe/Paris",
+         " Europe ", options=("-E", "TZ=Europe/Paris", "-E", "LC_ALL=C")),
+    Case("T6", names("/usr/bin/perl"), ("/usr/bin/perl", "-e", "print 1"), "/usr/lib/locale/C.utf8/LC_CTYPE",
+         "Setting locale failed", options=("-E", "LC_ALL=C.UTF-8"), more=True),
+    Case("C5", learned("/usr/bin/openssl", "rand", "-hex", "4", gone="/usr/lib/ssl/openssl.cnf"),
+         ("/usr/bin/openssl", "rand", "-hex", "4"), "/usr/lib/ssl/openssl.cnf", seen="ENOENT"),
+    Case("N10", _dangling_resolv, ("/usr/bin/getent", "ahosts", "example.org"), "/etc/resolv.conf",
+         more=True, seen=":53"),
+    Case("C1", learned(*_TRUST, gone="/etc/ssl/certs/ca-certificates.crt"), _TRUST, "/etc/ssl/certs/ca-certificates.crt",
+         "No such file", healthy="ok"),
+    Case("learned in another locale", learned(*_MODULE, locale="C.UTF-8"), _MODULE, "/usr/lib/python3.11/encodings/ascii.py",
+         "unknown encoding", "fewer-names", healthy="ok"),
+    Case("P16", learned(*_MODULE, gone="/usr/lib/python3.11/encodings"), _MODULE, "/usr/lib/python3.11/encodings", "encodings"),
+    Case("P17", learned(*_PERL, gone="/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm"), _PERL,
          "/usr/lib/x86_64-linux-gnu/perl-base/POSIX.pm", "Can't locate", healthy="1"),
 )
 

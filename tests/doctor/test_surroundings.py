@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import Case, by_chroot, check, copy, diagnosis, empty_jail, put, script
+from tests.doctor.jails import LISTEN, LOG_DAEMON, Case, check, copy, diagnosis, empty_jail, put, script
 
-_DASH, _CAT, _PERL = "/usr/bin/dash", "/usr/bin/cat", "/usr/bin/perl"
+_DASH, _CAT, _PERL, _HEAD = "/usr/bin/dash", "/usr/bin/cat", "/usr/bin/perl", "/usr/bin/head"
 _KILL, _SAY_EPERM = "0x80000000", "0x00050001"
 # A filter for one call: prctl(PR_SET_NO_NEW_PRIVS), then prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, struct sock_fprog).
 _FILTER = (
     "my $f = pack('SCCL' x 4, 0x20,0,0,0, 0x15,0,1,{call}, 6,0,0,{action}, 6,0,0,0x7fff0000);"
     "my $p = pack('S x6 P', 4, $f); syscall(157, 38, 1, 0, 0, 0); syscall(157, 22, 2, $p) == 0 or die 'no filter';"
-    "mkdir('/made') or die \"made: $!\";"
 )
+_MAKES = "mkdir('/made') or die \"made: $!\";"
 
 
 def _filter(action: str) -> tuple[str, ...]:
-    return ("/usr/bin/perl", "-e", _FILTER.replace("{call}", "83").replace("{action}", action))
+    return ("/usr/bin/perl", "-e", _FILTER.replace("{call}", "83").replace("{action}", action) + _MAKES)
 
 
 def _jail(*programs: str) -> object:
@@ -56,7 +56,7 @@ def _tmpfs(place: Path, options: str) -> None:
 
 
 def _nodev(jail: Path) -> None:
-    put(jail, _CAT)
+    put(jail, _HEAD)
     shutil.rmtree(jail / "dev")
     _tmpfs(jail / "dev", "nodev")
     os.mknod(jail / "dev/zero", 0o666 | 0o020000, os.makedev(1, 5))
@@ -152,51 +152,63 @@ def _immutable(jail: Path) -> None:
 CASES = (
     Case("immutable", _immutable, _dash("echo x > /kept"), "/kept", "not permitted", "unchangeable"),
     Case("an immutable directory", _immutable, _dash("echo x > /closed/new"), "/closed", "not permitted", "unchangeable"),
-    Case("D1", _without("/dev/null", _DASH), _dash("read x < /dev/null; exit $(($? - 1))"), "/dev/null", "", "device",
-         options=("--expect", "1")),
-    Case("D1, it dies", _without("/dev/zero", _CAT), ("/bin/cat", "/dev/zero"), "/dev/zero", "No such file", "device",
-         cured=False),
-    Case("D3", _null_is_a_file, _dash("echo hi > /dev/null"), "/dev/null", "", "device-is-file"),
-    Case("D3, made", _without("/dev/null", _DASH), _dash("echo hi > /dev/null"), "/dev/null", "", "device-made-file"),
+    Case("D1", _without("/dev/null", _DASH), _dash("read x < /dev/null; exit $(($? - 1))"), "/dev/null", "cannot open",
+         "device", options=("--expect", "1"), started=()),
+    Case("D1, it dies", _without("/dev/random", _HEAD), (_HEAD, "-c", "1", "/dev/random"), "/dev/random", "No such file",
+         "device"),
+    Case("D3", _null_is_a_file, _dash("echo hi > /dev/null"), "/dev/null", "", "device-is-file", seen="0666"),
+    Case("D3, made", _without("/dev/null", _DASH), _dash("echo hi > /dev/null"), "/dev/null", "", "device-made-file",
+         seen="O_CREAT"),
     Case("D13", _jail("/usr/bin/bash", _CAT), ("/bin/bash", "-c", "cat <(echo hi)"), "/dev/fd", "No such file", "device-link",
-         cured=False),
-    Case("D15", _jail(_CAT), ("/bin/cat", "/proc/meminfo"), "/proc", "No such file", "proc", cured=False),
+         healthy="hi"),
+    Case("D15", _jail(_CAT), ("/bin/cat", "/proc/meminfo"), "/proc", "No such file", "proc", healthy="MemTotal"),
     Case("D16", _jail(_DASH), _dash("echo x > /tmp/x"), "/tmp", "nonexistent", "temporary"),
-    Case("D16, its mode", _tmp_not_for_all, _dash("echo x > /tmp/x"), "/tmp", "", "temporary", options=("-u", "daemon")),
-    Case("E15", _noexec, _dash("/opt/cat /dev/null"), "/opt", "Permission denied", "noexec", cured=False),
-    Case("nodev", _nodev, ("/bin/cat", "/dev/zero"), "/dev", "Permission denied", "nodev", cured=False),
-    Case("read-only", _read_only, _dash("echo x > /var/data/x"), "/var/data", "Read-only", "read-only", cured=False),
-    Case("R1", _file_of_root, ("/bin/cat", "/srv/key"), "/srv/key", "", "closed", options=("-u", "daemon")),
-    Case("R2", _closed_above, ("/bin/cat", "/srv/inner/list"), "/srv/inner", "", "closed", options=("-u", "daemon")),
-    Case("R3", _jail(_PERL), _perl(_TO_PORT), "/usr/bin/perl", "", "capability", options=("-u", "daemon"), cured=False),
-    Case("R6", _jail(_PERL), _filter(_KILL), "/usr/bin/perl", "", "filter-kills", cured=False),
-    Case("R7", _jail(_PERL), _filter(_SAY_EPERM), "/usr/bin/perl", "not permitted", "filtered", cured=False),
+    Case("D16, its mode", _tmp_not_for_all, _dash("echo x > /tmp/x"), "/tmp", "Permission denied", "temporary",
+         options=("-u", "daemon")),
+    Case("E15", _noexec, _dash("/opt/cat /dev/null"), "/opt", "Permission denied", "noexec",
+         by_hand=("mount -o remount,exec {jail}/opt",)),
+    Case("nodev", _nodev, ("/usr/bin/head", "-c", "1", "/dev/zero"), "/dev", "Permission denied", "nodev",
+         by_hand=("mount -o remount,dev {jail}/dev",)),
+    Case("read-only", _read_only, _dash("echo x > /var/data/x"), "/var/data", "Read-only", "read-only",
+         by_hand=("mount -o remount,rw {jail}/var/data",)),
+    Case("R1", _file_of_root, ("/bin/cat", "/srv/key"), "/srv/key", "Permission denied", "closed", options=("-u", "daemon")),
+    Case("R2", _closed_above, ("/bin/cat", "/srv/inner/list"), "/srv/inner", "Permission denied", "closed",
+         options=("-u", "daemon")),
+    Case("R3", _jail(_PERL), _perl(_TO_PORT), "/usr/bin/perl", "bind: Permission denied", "capability", options=("-u", "daemon"),
+         instead=_perl(_TO_PORT), started=()),
+    Case("R6", _jail(_PERL), _filter(_KILL), "/usr/bin/perl", "", "filter-kills", seen="SIGSYS",
+         instead=_perl(_MAKES)),
+    Case("R7", _jail(_PERL), _filter(_SAY_EPERM), "/usr/bin/perl", "not permitted", "filtered",
+         instead=_perl(_MAKES)),
     Case("R9, files", _jail(_DASH, _CAT), _dash("ulimit -n 3; exec cat /dev/null"), "/usr/bin/cat", "Error 24",
-         "limit", cured=False),
-    Case("R9, size", _jail(_DASH, _CAT), _dash("ulimit -f 1; cat /usr/bin/cat > /big"), "/usr/bin/cat", "", "limit",
-         cured=False),
+         "limit", instead=_dash("exec cat /dev/null")),
+    Case("R9, size", _jail(_DASH, _CAT), _dash("ulimit -f 1; cat /usr/bin/cat > /big"), "/usr/bin/cat", "File size limit",
+         "limit", instead=_dash("cat /usr/bin/cat > /big")),
     Case("R9, memory", _jail(_DASH, _PERL), _dash("ulimit -v 60000; exec perl -e '$x = \"x\" x 200000000'"), "/usr/bin/perl",
-         "", "limit", cured=False),
-    Case("R9, processes", _jail(_DASH, _CAT), _dash("ulimit -p 0; cat /dev/null; true"), "/usr/bin/dash", "", "limit",
-         options=("-u", "daemon"), cured=False),
+         "Out of memory", "limit", instead=_perl("$x = 'x' x 200000000")),
+    Case("R9, processes", _jail(_DASH, _CAT), _dash("ulimit -p 0; cat /dev/null; true"), "/usr/bin/dash", "Cannot fork", "limit",
+         options=("-u", "daemon"), instead=_dash("cat /dev/null; true")),
     Case("P1", _jail(_DASH), _dash("test -d /run/appd || { echo 'Missing directory: /run/appd' >&2; exit 255; }"), "/run/appd",
          "Missing directory", "wanted-directory"),
     Case("P6", _writable, _dash(
         "echo 'bad ownership or modes of /etc/app/conf' >&2; test -r /etc/app/conf && exit 1"), "/etc/app", "bad ownership",
-         "standing"),
+         "standing", more=True),
     Case("P7", _jail(_DASH), _dash("echo hi > /var/log/app.log"), "/var/log", "nonexistent", "parent"),
     Case("P12", _empty_directory, _perl("opendir(D, '/etc/apt/apt.conf.d') or die; print readdir D"), "/etc/apt/apt.conf.d", "",
-         "empty-directory"),
+         "empty-directory", seen="getdents64"),
     Case("P13", _jail(_PERL), _perl("opendir(D, '/etc/apt/apt.conf.d'); print 'ok'"), "/etc/apt/apt.conf.d", "ok",
          "include-directory"),
-    Case("G1", _logger, ("/usr/bin/logger", "-p", "user.info", "lost"), "/dev/log", "", "log-socket", status=0,
-         cured=False),
-    Case("mode of a device", _closed_null, _dash("echo hi > /dev/null"), "/dev/null", "", "closed", options=("-u", "daemon")),
-    Case("a device of other numbers", _other_numbers, _dash("echo x > /dev/null"), "/dev/null", "", "other-device"),
-    Case("a library on noexec", _library_on_noexec, ("/bin/cat", "/dev/null"), "/opt/lib", "", "noexec",
-         options=("-E", "LD_LIBRARY_PATH=/opt/lib"), cured=False),
+    Case("G1", _logger, ("/usr/bin/logger", "-p", "user.info", "lost"), "/dev/log", "", "log-socket", status=0, seen="ENOENT",
+         by_hand=LOG_DAEMON),
+    Case("mode of a device", _closed_null, _dash("echo hi > /dev/null"), "/dev/null", "Permission denied", "closed",
+         options=("-u", "daemon")),
+    Case("a device of other numbers", _other_numbers, _dash("echo x > /dev/null"), "/dev/null", "", "other-device",
+         seen="1:5"),
+    Case("E14", _library_on_noexec, ("/bin/cat", "/dev/null"), "/opt/lib", "failed to map segment", "noexec",
+         options=("-E", "LD_LIBRARY_PATH=/opt/lib"),
+         by_hand=("mount -o remount,exec {jail}/opt/lib",)),
     Case("N14", _stale, _perl(_TO_SOCKET.replace("{path}", "/run/db.sock")), "/run/db.sock", "refused", "stale-socket",
-         cured=False),
+         by_hand=(LISTEN.replace("{kind}", "UNIX-LISTEN").replace("{path}", "{jail}/run/db.sock,fork"),)),
 )
 
 
@@ -204,16 +216,6 @@ CASES = (
 def test_case(case: Case) -> None:
     with empty_jail() as jail:
         check(jail, case)
-
-
-def test_a_mount_cures() -> None:
-    """The remedy of D13, done: check() can't look at a jail that shows the processes of now."""
-    case = Case("D13", _jail("/usr/bin/bash", _CAT), ("/bin/bash", "-c", "cat <(echo hi)"), "/dev/fd")
-    with empty_jail() as jail:
-        case.build(jail)
-        for command in diagnosis(jail, case)["findings"][0]["remedy"]:
-            subprocess.run(["sh", "-ec", command], check=True, capture_output=True)
-        assert by_chroot(jail, case.command).out == "hi\n"
 
 
 @pytest.mark.parametrize(("path", "rule"), [("/dev/log", "log-socket"), ("/run/db.sock", "socket")])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
 
 from .facts import Call, Facts
 from .finding import Confidence
 
 _SHORTEST = 4   # characters of a name that says something by itself
+_NOT_FOUND = re.compile(r"no such file|file not found|(?:cannot|can't|unable to) (?:open|load|read|find)", re.IGNORECASE)
 _LAST = 3       # failures before the end of a process that may be its reason
 
 
@@ -26,6 +28,11 @@ def mentioned(facts: Facts, calls: Sequence[Call]) -> bool:
     return any(word in said for word in words)
 
 
+def complains(facts: Facts) -> bool:
+    """Whether the program said that it found some file not, and not which."""
+    return facts.run is not None and any(_NOT_FOUND.search(line) and "/" not in line for line in facts.run.said.splitlines())
+
+
 def fatal(facts: Facts, calls: Sequence[Call]) -> bool:
     """Whether a process that ended badly did so right after one of them: they are among its last failures."""
     if facts.run is None:
@@ -37,6 +44,15 @@ def fatal(facts: Facts, calls: Sequence[Call]) -> bool:
 def matters(facts: Facts, calls: Sequence[Call]) -> bool:
     """Whether something came of them."""
     return mentioned(facts, calls) or (dies(facts) and fatal(facts, calls))
+
+
+def lost_later(facts: Facts, calls: Sequence[Call]) -> bool:
+    """Whether the program could open before what it can't now: a log, at its rotation, after a change of user or root."""
+    first = {call.path: call.order for call in reversed(calls)}
+    return any(
+        not call.failed and call.name.startswith("open") and call.path in first and call.order < first[call.path]
+        for call in facts.calls()
+    )
 
 
 def weighed(facts: Facts, calls: Sequence[Call]) -> tuple[Confidence, bool]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType, Want
 
-from .consequence import weighed
+from .consequence import lost_later, weighed
 from .facts import REFUSED, Call, Facts, Node, Way
 from .finding import Action, Confidence, Finding, Kind
 from .permissions import EXECUTE, READ, WRITE, closed_to, granted
@@ -43,6 +43,8 @@ def modes(facts: Facts) -> Iterator[Finding]:
         confidence, quiet = weighed(facts, calls)
         host = facts.host.way(path).found
         if quiet and host is not None and _grants(host, calls[0]) & need == need:
+            confidence = Confidence.LIKELY
+        if lost_later(facts, calls) or any(call.record.arguments[-1].want is Want.SOCKET for call in calls):
             confidence = Confidence.LIKELY
         what = " and ".join(word for bit, word in ((READ, "read"), (WRITE, "written"), (EXECUTE, "searched")) if need & bit)
         thing = "" if closed.path == calls[0].path else f", on the way to {calls[0].path},"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from tracejail.model import EntryType
 
-from .consequence import matters, weighed
+from .consequence import fatal, matters, weighed
 from .facts import GONE, REFUSED, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import make_directory
@@ -27,6 +27,8 @@ def missing(facts: Facts) -> Iterator[Finding]:
         if device is None or facts.jail.way(path).found is not None:
             continue
         confidence, quiet = weighed(facts, calls)
+        if quiet and fatal(facts, calls):
+            confidence = Confidence.LIKELY  # of a child, which ended badly with it
         yield Finding(
             "device", confidence, path, f"{path}, a device, is not in the jail", _make(facts, device), tuple(calls),
             evidence=(_numbers(device),), weight=15, quiet=quiet,
@@ -37,7 +39,7 @@ def missing(facts: Facts) -> Iterator[Finding]:
     for path, calls in made.items():
         link = facts.host.node(path)
         if link is not None and link.type is EntryType.SYMLINK and link.target.startswith("/proc/"):
-            if facts.jail.way(path).found is None:
+            if facts.jail.node(path) is None:
                 yield _link_made_file(facts, link, calls)
             continue
         device = _device(facts, path)

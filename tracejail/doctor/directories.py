@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType, Want
 
-from .consequence import dies, mentioned, weighed
+from .consequence import dies, fatal, mentioned, weighed
 from .facts import GONE, REFUSED, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring_tree, make_directory
@@ -19,6 +19,7 @@ _FOR_ALL = 0o1777
 _READ = ("/etc/",)   # what is listed beneath is configuration, listed to be read; elsewhere a program may only look around
 _COMPLAINS = re.compile(r"owner|permission|writ(?:e|able)\b|\bmodes?\b|insecure|unsafe", re.IGNORECASE)
 _PATH = re.compile(r"/[\w.+/@-]*\w")
+_ROOT = re.compile(r"\broot\b|chroot")   # where no path is named: the one that it has
 _OTHERS_WRITE, _OTHERS = 0o022, 0o077
 
 
@@ -53,13 +54,15 @@ def included(facts: Facts) -> Iterator[Finding]:
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
         if call.path and call.record.flags & os.O_DIRECTORY:
-            found.setdefault(call.path, []).append(call)
+            found.setdefault(call.path.rstrip("/") or "/", []).append(call)
     for path, calls in found.items():
         host = facts.host.way(path).found
         if host is None or host.type is not EntryType.DIRECTORY or host.foreign or facts.harmless(path):
             continue
         if facts.jail.way(path).found is not None or not facts.host.names(host.path) or host.mode & 0o1000:
             continue
+        if path in facts.search:
+            continue  # looked through for what is to be executed
         confidence, quiet = weighed(facts, calls)
         if f"{host.path}/".startswith("/etc/"):
             confidence = Confidence.LIKELY
@@ -105,18 +108,33 @@ def wanted(facts: Facts) -> Iterator[Finding]:
     for call in facts.failed(*GONE):
         if call.path and not call.name.startswith("exec") and facts.jail.way(call.path).found is None:
             found.setdefault(call.path, []).append(call)
+    nameless = _last_look(facts, said)
     for path, calls in found.items():
         host = facts.host.way(path).found
         if any(call.record.arguments[-1].want is Want.CREATE for call in calls) or path == "/":
             continue
         if host is not None and host.type is not EntryType.DIRECTORY:
             continue
-        if any(path in line and "director" in line.replace("No such file or directory", "").lower() for line in said):
+        if path == nameless or any(path in line and _of_directories(line) for line in said):
             yield Finding(
                 "wanted-directory", Confidence.LIKELY, path,
                 f"{path} is not in the jail, and the program wants a directory there",
                 make_directory(facts, path), tuple(calls), weight=15, quiet=not dies(facts),
             )
+
+
+def _of_directories(line: str) -> bool:
+    return "director" in line.replace("No such file or directory", "").lower()
+
+
+def _last_look(facts: Facts, said: list[str]) -> str:
+    """What a program looked at in vain just before it ended, complaining of a directory whose name it did not say."""
+    if not dies(facts) or not any(map(_of_directories, said)):
+        return ""
+    looks = [call for call in facts.failed(*GONE) if call.path and call.record.arguments[-1].want is Want.OBJECT]
+    if not looks or looks[-1].name.startswith(("open", "exec")) or not fatal(facts, looks[-1:]):
+        return ""
+    return looks[-1].path
 
 
 def standings(facts: Facts) -> Iterator[Finding]:
@@ -126,7 +144,7 @@ def standings(facts: Facts) -> Iterator[Finding]:
     for line in facts.run.said.splitlines() if facts.run else ():
         if not _COMPLAINS.search(line.replace("Permission denied", "")):
             continue
-        for path in _PATH.findall(line):
+        for path in _PATH.findall(line) or (["/"] if _ROOT.search(line) else []):
             way = facts.jail.way(path)
             if way.found is None or mentioned(facts, [call for call in denied if call.path == path]):
                 continue

@@ -47,7 +47,7 @@ def named_program(facts: Facts) -> Iterator[Finding]:
     if facts.argv and not facts.program:
         name = facts.argv[0]
         places = [f"{directory.rstrip('/')}/{name}" for directory in facts.search]
-        yield from _nowhere(facts, name, places, ())
+        yield from nowhere(facts, name, places, ())
 
 
 def faults(facts: Facts, path: str, calls: tuple[Call, ...], claims: tuple[int, ...] = ()) -> Iterator[Finding]:
@@ -267,10 +267,11 @@ def _not_found(facts: Facts, name: str, calls: Sequence[Call]) -> Iterator[Findi
         path = whole[0] if whole else paths[0]
         yield from faults(facts, path, tuple(call for call in calls if call.path == path), tuple(call.order for call in calls))
         return
-    yield from _nowhere(facts, name, paths, tuple(calls))
+    yield from nowhere(facts, name, paths, tuple(calls))
 
 
-def _nowhere(facts: Facts, name: str, paths: Iterable[str], calls: tuple[Call, ...]) -> Iterator[Finding]:
+def nowhere(facts: Facts, name: str, paths: Iterable[str], calls: tuple[Call, ...]) -> Iterator[Finding]:
+    """A name that is in no directory of PATH."""
     places = list(paths)
     there = next((place for place in places if facts.host.way(place).found is not None), "")
     elsewhere = "" if there else next(

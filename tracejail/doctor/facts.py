@@ -124,8 +124,12 @@ class Tree(Protocol):
     def everything(self) -> tuple[Node, ...]:
         """All objects of the tree on its own file systems, in no order that matters; of a huge one as many as are kept."""
 
-    def library(self, soname: str, like: str) -> str:
-        """Where the tree's loader finds a library for a program `like`; "" where it does not."""
+    def beneath(self, root: str) -> Tree:
+        """The tree as a process sees it that made a directory of it its root."""
+
+    def library(self, soname: str, like: str, wants: Program | None = None) -> str:
+        """Where the tree's loader finds a library for a program `like`; "" where it does not. `wants`: what such a program is,
+        where this tree may not have it."""
 
 
 @dataclass(frozen=True, slots=True)

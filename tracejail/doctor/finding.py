@@ -45,6 +45,8 @@ class Action:
     uid: int = 0
     gid: int = 0
     device: tuple[int, int] = (0, 0)
+    root: str = ""           # the directory of the jail that `path` is seen from, where a program took one for its root
+    of_jail: bool = False    # what is copied is the jail's own, and not the host's
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +64,5 @@ class Finding:
     weight: int = 0
     quiet: bool = False              # nothing ends of it; something is poorer
     general: bool = False            # says no more than that a call failed
+    inner: str = ""                  # `path` as the program sees it, in a root of its own
     claims: tuple[int, ...] = ()     # orders of further calls that it explains and that are no evidence

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
+from .consequence import dies
 from .execution import bring_over
 from .facts import GONE, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
-from .remedies import bring, make_directory
+from .remedies import bring, bring_tree, make_directory
 
 _OPENS = frozenset(("open", "openat", "openat2"))
 _NAME = re.compile(r"\.so(\.[0-9A-Za-z_.-]+)?$")
@@ -21,6 +22,7 @@ _SELF = "/proc/self/exe"                   # readlink(2) of it is how $ORIGIN is
 _VERSION = re.compile(r"^(?:\S+: )?(\S+): version `([^']+)' not found", re.MULTILINE)
 _SYMBOL = re.compile(r"symbol lookup error: (\S+): undefined symbol", re.MULTILINE)
 _RELOCATION = re.compile(r"Error relocating (\S+?): \S+: symbol not found")
+_CONVERTS = re.compile(r"conver|charset|character set|encoding|iconv|codeset", re.IGNORECASE)
 _LOST_BY_LOADER = 127                      # the status that it ends with
 
 
@@ -48,11 +50,15 @@ def _lost(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding |
     matters = name in run.said or died
     paths = [call.path for call in calls]
     here = _anywhere(facts, name, program)
-    on_host = facts.host.library(name, program) or next((path for path in paths if facts.host.way(path).found), "")
+    wants = facts.jail.program(program)
+    on_host = facts.host.library(name, program, wants) or next((path for path in paths if facts.host.way(path).found), "")
     if not matters and not on_host:
         return None
     confidence = Confidence.CERTAIN if matters and (here or on_host) else Confidence.LIKELY
     asked, quiet = tuple(calls), not matters
+    astray = _astray(facts, program, name, calls)
+    if astray is not None and matters:
+        return astray
     if here:
         no_self = [call for call in facts.failed(*GONE) if call.path == _SELF and call.record.program == program]
         if no_self:
@@ -70,6 +76,28 @@ def _lost(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding |
     said = " (the jail's ld.so.cache says that it were there)" if stale else ""
     message = f"{name}, which {program} needs, is not in the jail{said}; {where}"
     return Finding("library", confidence, on_host or name, message, actions, asked, weight=15, quiet=quiet)
+
+
+def _astray(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding | None:
+    """The library is in the jail where the host has it, beside the program ($ORIGIN); but the program is reached by a link,
+    which the host has not, and the kernel says where it really lies."""
+    for started in facts.calls():
+        way = facts.jail.way(started.path) if started.name.startswith("exec") and not started.failed else None
+        if way is None or way.found is None or way.found.path != program:
+            continue
+        beside = next((path for path in facts.host.needs(started.path) if os.path.basename(path) == name), "")
+        if not beside or facts.jail.way(beside).found is None:
+            continue
+        for link in way.links:
+            host = facts.host.node(link.path)
+            if host is not None and host.type is EntryType.DIRECTORY:
+                return Finding(
+                    "astray", Confidence.CERTAIN, link.path,
+                    f"{link.path}, a directory on the host, is a link to {link.target} in the jail: {started.path} looks for "
+                    f"{name} beside {program} ($ORIGIN), and not at {beside}",
+                    (Action(Kind.REMOVE, link.path), Action(Kind.TREE, link.path)), tuple(calls), (f"{beside}: is there",), 20,
+                )
+    return None
 
 
 def _index(facts: Facts, directory: str) -> tuple[Action, ...]:
@@ -104,6 +132,25 @@ def broken_libraries(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def conversions(facts: Facts) -> Iterator[Finding]:
+    """The modules by which the C library turns one character set into another, iconv(3): a directory, with its index."""
+    found: dict[str, list[Call]] = {}
+    for call in facts.failed(*GONE):
+        directory, name = os.path.split(call.path)
+        if call.name in _OPENS and name.startswith("gconv-modules") and facts.host.names(directory):
+            found.setdefault(directory, []).append(call)
+    said = facts.run.said if facts.run else ""
+    for directory, calls in found.items():
+        if facts.jail.way(f"{directory}/gconv-modules").found is not None:
+            continue
+        loud = dies(facts) and _CONVERTS.search(said) is not None
+        yield Finding(
+            "conversions", Confidence.LIKELY if loud else Confidence.POSSIBLE, directory,
+            f"{directory} is not in the jail: {calls[0].record.program} can turn no other character set into its own",
+            bring_tree(facts, directory), tuple(calls), weight=15, quiet=not loud,
+        )
+
+
 def other_versions(facts: Facts) -> Iterator[Finding]:
     """A library of the jail that is another than the host's, where the loader says that something is not in it."""
     if facts.run is None:
@@ -134,7 +181,7 @@ def static_libraries(facts: Facts) -> Iterator[Finding]:
         return
     for program in (facts.program,) if facts.program else facts.programs:
         for lost in facts.jail.lost(program):
-            on_host = facts.host.library(lost.name, program)
+            on_host = facts.host.library(lost.name, program, facts.jail.program(program))
             where = f"the host has it at {on_host}" if on_host else "and the host has it not either"
             yield Finding(
                 "library", Confidence.CERTAIN if on_host else Confidence.LIKELY, on_host or lost.name,

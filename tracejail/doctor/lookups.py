@@ -10,11 +10,12 @@ from dataclasses import replace
 from tracejail.model import EntryType, Want
 
 from .compared import lives_outside
-from .consequence import dies, mentioned, weighed
+from .consequence import complains, dies, mentioned, weighed
 from .facts import GONE, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring, bring_tree, make_directory
 
+_HELPER = 10   # what can be executed is looked for to be executed
 _INDEXES = frozenset(("/etc/ld.so.cache",))   # what is in no index is looked for: a library that is lost has a rule
 # What is read by a library on the way, and what is poorer without it though nothing says so: (beginning of the path, what).
 # The first that is so counts.
@@ -22,6 +23,8 @@ _POORER = (
     ("/etc/localtime", "times are told in UTC"),
     ("/usr/share/zoneinfo", "times of that zone are told in UTC"),
     ("/etc/ssl/certs", "no certificate can be verified"),
+    ("/usr/lib/ssl/cert.pem", "no certificate can be verified"),
+    ("/usr/lib/ssl/certs", "no certificate can be verified"),
     ("/etc/ssl/cert.pem", "no certificate can be verified"),
     ("/etc/pki", "no certificate can be verified"),
     ("/usr/lib/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold"),
@@ -50,7 +53,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
         argument = call.record.arguments[-1] if call.record.arguments else None
         if argument is None or argument.want not in (Want.OBJECT, Want.LIST) or call.name.startswith("exec"):
             continue
-        found.setdefault(call.path, []).append(call)
+        found.setdefault(call.path.rstrip("/") or "/", []).append(call)
     together: dict[str, Finding] = {}
     for path, calls in found.items():
         way = facts.host.way(path)
@@ -59,7 +62,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
         # What is harmless elsewhere may be what this program dies of: where the host's run has it, and lives.
         suspect = dies(facts) and lives_outside(facts) and facts.outside is not None and 0 in facts.outside.results.get(path, ())
         harmless = facts.harmless(path) and not _poorer(facts, path)
-        if path in _INDEXES or path in facts.left_over or (harmless and not suspect):
+        if path in _INDEXES or path in facts.left_over or path in facts.search or (harmless and not suspect):
             continue
         here = facts.jail.way(path)
         if here.found is not None:
@@ -72,9 +75,12 @@ def absent(facts: Facts) -> Iterator[Finding]:
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
         poorer, matters = _poorer(facts, path), dies(facts) or mentioned(facts, calls)
+        # It found a file not and did not say which: one of configuration, rather than what it looks for by the way.
+        unnamed = way.found.type is EntryType.FILE and path.startswith("/etc/") and complains(facts)
         finding = Finding(
-            rule, Confidence.LIKELY if (matters or poorer) and not harmless else Confidence.POSSIBLE, stop,
+            rule, Confidence.LIKELY if (matters or poorer or unnamed) and not harmless else Confidence.POSSIBLE, stop,
             f"{message}: {poorer}" if poorer else message, actions, tuple(calls), quiet=not matters, general=True,
+            weight=_HELPER if way.found.type is EntryType.FILE and way.found.mode & 0o111 else 0,
         )
         if not poorer:
             yield finding

@@ -41,6 +41,8 @@ _FREE = frozenset((
     "sysinfo", "getcwd", "chdir", "memfd_create", "sched_yield", "wait4", "pread64", "fcntl", "lseek",
 ))
 
+_NEW = frozenset(("clone3", "rseq", "statx", "faccessat2", "openat2", "memfd_create"))
+
 
 def capabilities(facts: Facts) -> Iterator[Finding]:
     """A call that takes a capability which the program had not then."""
@@ -90,16 +92,20 @@ def _advice(number: int, word: str) -> str:
 def filters(facts: Facts) -> Iterator[Finding]:
     """A call that a seccomp filter refused, though it takes no privilege."""
     found: dict[str, list[Call]] = {}
-    for call in facts.failed(-errno.EPERM):
+    for call in facts.failed(-errno.EPERM, -errno.ENOSYS):
+        if call.result == -errno.ENOSYS and call.name in _NEW:
+            continue  # libraries do without them
         if call.name in _FREE and call.state is not None and call.state.seccomp == _FILTERED:
             found.setdefault(call.name, []).append(call)
     for name, calls in found.items():
         program = calls[0].record.program or facts.program
         confidence, quiet = weighed(facts, calls)
+        says = errno.errorcode[-calls[0].result]
+        or_so = "" if says == "ENOSYS" else ", or let it say ENOSYS for calls it denies"
         yield Finding(
             "filtered", confidence, program,
-            f"{name} takes no privilege, and is refused to {program}: a seccomp filter says EPERM",
-            (Action(Kind.ADVICE, program, text=f"allow {name} in the seccomp filter, or let it say ENOSYS for calls it denies"),),
+            f"{name} takes no privilege, and is refused to {program}: a seccomp filter says {says}",
+            (Action(Kind.ADVICE, program, text=f"allow {name} in the seccomp filter{or_so}"),),
             tuple(calls), evidence=("/proc/PID/status: Seccomp 2",), weight=25, quiet=quiet,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,9 @@ from .finding import Confidence, Finding
 
 _CONFIDENCE = {Confidence.CERTAIN: 200, Confidence.LIKELY: 100, Confidence.POSSIBLE: 0}
 _NAMED, _NAMED_LAST = 60, 30   # its path, or the last part of it, stands in what the program said
+_NAMED_PART, _LONG = 20, 8     # the rest of its last part after a mark, where that is so long: "remote-https"
 _LAST = 40                     # it is the last failure before the end of the process that ended badly
+_MARK = re.compile(r"[-_.]")
 _SHORTEST = 4                  # characters of a name that is looked for by itself
 
 
@@ -56,10 +59,13 @@ def _last(facts: Facts) -> set[int]:
 
 def _key(finding: Finding, died: bool, last: set[int], said: str) -> tuple[bool, int, int]:
     points = _CONFIDENCE[finding.confidence] + finding.weight
-    if finding.path and finding.path in said:
+    path = finding.inner or finding.path
+    if path and path in said:
         points += _NAMED
-    elif len(os.path.basename(finding.path)) >= _SHORTEST and os.path.basename(finding.path) in said:
+    elif len(os.path.basename(path)) >= _SHORTEST and os.path.basename(path) in said:
         points += _NAMED_LAST
+    elif any(len(part) >= _LONG and part in said for part in _MARK.split(os.path.basename(path), 1)[1:]):
+        points += _NAMED_PART
     if any(call.order in last for call in finding.calls):
         points += _LAST
     first = min((call.order for call in finding.calls), default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from tracejail.model import EntryType
 
@@ -103,6 +104,13 @@ def commands(actions: Sequence[Action], jail: str, host: str = "/") -> list[str]
 
     From within the host root: cp of coreutils 9.1 with --parents and absolute names copies all, and ends with status 1.
     """
+    lines: list[str] = []
+    for (root, of_jail), there in groupby(actions, key=lambda action: (action.root, action.of_jail)):
+        lines += _commands(list(there), jail.rstrip("/") + root, jail if of_jail else host)
+    return lines
+
+
+def _commands(actions: Sequence[Action], jail: str, host: str) -> list[str]:
     lines: list[str] = []
     copied: list[str] = []
     parents = {above for action in actions if action.kind in (Kind.COPY, Kind.TREE) for above in _above(action.path)}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .facts import GONE, Call, Facts
-from .finding import Action, Confidence, Finding
+from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring
 
 _RESOLV, _HOSTS = "/etc/resolv.conf", "/etc/hosts"
 _FILES = (_RESOLV, _HOSTS, "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf")
+_SERVICES = "/etc/nsswitch.conf"
+_ANSWERS = frozenset(("files", "dns", "db", "compat"))   # that need nobody who runs beside the program
 _NAME_SERVER = ":53"
 
 
@@ -45,3 +48,36 @@ def resolution(facts: Facts) -> Iterator[Finding]:
         tuple(actions), (*dict.fromkeys(calls), *servers[:1]), weight=10, quiet=not dies,
         claims=tuple(call.order for calls_of in asked.values() for call in calls_of),
     )
+
+
+def services(facts: Facts) -> Iterator[Finding]:
+    """nsswitch.conf of the jail sends a look-up to a service that can't answer here, and leaves out what the host asks."""
+    run = facts.run
+    if run is None or run.healthy or facts.jail.way(_SERVICES).found is None:
+        return
+    calls = tuple(call for call in run.calls if call.path == _SERVICES and not call.failed)[:1]
+    here, there = _databases(facts.jail.start(_SERVICES)), _databases(facts.host.start(_SERVICES))
+    for database, asked in here.items():
+        left_out = [name for name in there.get(database, ()) if name in _ANSWERS and name not in asked]
+        lost = [call for call in facts.failed(*GONE) if call.path and any(_of_service(name, call.path) for name in asked)]
+        if calls and left_out and lost:
+            yield Finding(
+                "name-service", Confidence.LIKELY, _SERVICES,
+                f"{_SERVICES} of the jail asks {', '.join(asked)} for {database}, which can't answer there; the host's asks "
+                f"{', '.join(there[database])}",
+                (Action(Kind.REMOVE, _SERVICES), Action(Kind.COPY, _SERVICES)), (*calls, *lost[:2]), weight=20,
+                evidence=(f"{database}: {' '.join(asked)}",), claims=tuple(call.order for call in lost),
+            )
+
+
+def _of_service(name: str, path: str) -> bool:
+    return name not in _ANSWERS and (f"libnss_{name}." in path or (path.startswith("/run/") and name in path))
+
+
+def _databases(text: bytes) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.decode("utf-8", "surrogateescape").splitlines():
+        database, colon, rest = line.partition("#")[0].partition(":")
+        if colon:
+            found[database.strip()] = tuple(re.sub(r"\[[^]]*\]", " ", rest).split())
+    return found

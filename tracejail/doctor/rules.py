@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from . import (
+    accounts,
     compared,
+    contents,
     denied,
     devices,
     directories,
     execution,
+    fallback,
     inspection,
     libraries,
     limits,
@@ -20,9 +23,11 @@ from . import (
     refused,
     resolution,
     sockets,
+    sought,
 )
 from .facts import Facts
 from .finding import Finding
+from .inner import inside, outside, outside_only, placed, roots
 
 
 class Rule(NamedTuple):
@@ -35,8 +40,10 @@ class Rule(NamedTuple):
 RULES: tuple[Rule, ...] = (
     Rule(execution.named_program, "the program is there and can be executed"),
     Rule(execution.execution, "each program that was started has its interpreter, and the right architecture"),
+    Rule(sought.sought, "each program that was looked for along PATH was found"),
     Rule(libraries.lost_libraries, "each library that was looked for was found"),
     Rule(libraries.broken_libraries, "each library that was opened is whole"),
+    Rule(libraries.conversions, "character sets can be converted"),
     Rule(libraries.other_versions, "no library is of another version"),
     Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
     Rule(devices.missing, "each device that was used is there"),
@@ -68,10 +75,14 @@ RULES: tuple[Rule, ...] = (
     Rule(inspection.login_modules, "the modules of pam.d are there"),
     Rule(inspection.trust, "no bundle of certificates is empty"),
     Rule(resolution.resolution, "the files that say how names of hosts are found are there"),
+    Rule(resolution.services, "the services that names are looked up by are those of the host"),
+    Rule(contents.hollow, "no file that was read is empty where the host's is not"),
     Rule(listings.unlisted, "no name that it said is of a directory which has it on the host alone"),
     Rule(compared.fewer_names, "each directory that was listed has the names that are used on the host"),
     Rule(compared.other_contents, "each file that was read is as on the host"),
     Rule(lookups.astray, "no link leads to itself, and each directory on the way is one"),
+    Rule(accounts.accounts, "no account that it spoke of is known to the host alone"),
+    Rule(fallback.fallbacks, "no default was read in the place of what the host has"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )
@@ -81,9 +92,13 @@ def findings(facts: Facts) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """What all rules find, and what is ruled out."""
     found: list[Finding] = []
     clear: list[str] = []
+    whole, within = outside(facts), [(root, inside(facts, root)) for root in roots(facts)]
     for rule in RULES:
-        own = list(rule.find(facts))
+        own = list(rule.find(whole))
+        for root, inner in within:
+            own += [there for finding in rule.find(inner) for there in placed(facts, finding, root)]
         found += own
         if not own:
             clear.append(rule.clear)
+    found += outside_only(facts)
     return tuple(found), tuple(clear)

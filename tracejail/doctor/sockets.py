@@ -31,7 +31,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
                 (Action(Kind.ADVICE, path, text=(
                     f"let the log daemon listen on one more socket, {path} of the jail (it may need the directory), or bind "
                     f"a directory in which it listens, and make {path} a link to its socket")),),
-                tuple(calls), quiet=True,
+                tuple(calls), weight=10, quiet=True,
             )
             continue
         if host is None or not there or facts.harmless(path):
@@ -52,6 +52,8 @@ def stale(facts: Facts) -> Iterator[Finding]:
         if here is None or here.type is not EntryType.SOCKET:
             continue
         confidence, quiet = weighed(facts, calls)
+        if path == _LOG:
+            confidence = Confidence.LIKELY  # what is lost there is never missed
         yield Finding(
             "stale-socket", confidence, path, f"nobody listens on {path}: it was left by a service that has ended, or copied",
             (Action(Kind.ADVICE, path, text=(

@@ -171,6 +171,14 @@ def open_source(host: HostRoot, path: JailPath) -> int:
         os.close(fd)
 
 
+def open_directory(host: HostRoot, path: JailPath) -> HostRoot:
+    """A directory of the host as a root of its own. Raises InputOutputError."""
+    fd = _open(host, path)
+    if fd is None:
+        raise GoneError(f"{path}: No such file or directory on the host", "it changed meanwhile")
+    return HostRoot(HostPath(f"{host.path.rstrip('/')}{path}"), fd)
+
+
 def may_read(host: HostRoot, path: JailPath) -> bool:
     """Whether this user may read a regular file."""
     try:

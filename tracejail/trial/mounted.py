@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from tracejail.errors import KernelLacksError
 from tracejail.kernel import mounts
 from tracejail.kernel.mountinfo import MountLine, mount_lines, shown_at
+from tracejail.kernel.unix_sockets import listened
 from tracejail.model import JailPath, Mount
 
 from .overlays import overlay_tree
@@ -19,6 +20,7 @@ from .target import MOUNT_TYPES
 # File systems whose objects the kernel makes: each stage has its own of them (Stage.mounts), and no copy.
 _OWN = frozenset(kind for kind, _ in MOUNT_TYPES.values())
 _SPARED = "256m"   # of memory, as tmpfs(5) has it
+_MOST = 200_000    # names that are looked at
 _FLAGS = {"ro": mounts.MS_RDONLY, "nosuid": mounts.MS_NOSUID, "nodev": mounts.MS_NODEV, "noexec": mounts.MS_NOEXEC}
 
 
@@ -56,11 +58,37 @@ def _inner(line: MountLine, path: str) -> MountLine:
     return replace(line, point=path)
 
 
+def live_sockets(jail: str) -> list[str]:
+    """The sockets in a jail's own tree that somebody listens on: through an overlay nobody would, one has its own inodes."""
+    known = listened()
+    found: list[str] = []
+    pending = [jail] if known else []
+    seen = 0
+    while pending and seen < _MOST:
+        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                seen += 1
+                if entry.is_dir(follow_symlinks=False):
+                    if not os.path.ismount(entry.path):
+                        pending.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISSOCK(status.st_mode) and (status.st_dev, status.st_ino & 0xFFFFFFFF) in known:
+                        found.append("/" + os.path.relpath(entry.path, jail))
+    return found
+
+
 @contextlib.contextmanager
 def mounted(jail: str, above: int = -1) -> Iterator[Mounted]:
     """`above`: a descriptor of a layer of changes to the jail. Raises KernelLacksError, OSError."""
     with contextlib.ExitStack() as stack:
-        yield _show(stack, jail, jail_mounts(jail), above)
+        shown = _show(stack, jail, jail_mounts(jail), above)
+        heard = []
+        for path in live_sockets(jail):
+            bound = mounts.clone(jail.rstrip("/") + path)
+            stack.callback(os.close, bound)
+            heard.append((bound, path))
+        yield replace(shown, attached=(*shown.attached, *heard))
 
 
 @contextlib.contextmanager
