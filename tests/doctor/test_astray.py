@@ -69,7 +69,7 @@ CASES = (
          seen="libc.so.6"),
     Case("a link of /dev that became a file", lambda jail: put(jail, _DASH), (_DASH, "-c", "echo lost > /dev/stdout"),
          "/dev/stdout", "", "device-made-file", seen="O_CREAT", healthy="lost"),
-    Case("a full file system", _full, (_DASH, "-c", "echo much > /data/new"), "/data", "No space", "full",
+    Case("a full file system", _full, (_DASH, "-c", "echo much > /data/new"), "/data", "I/O error", "full",
          by_hand=("rm {jail}/data/fill",)),
     Case("what the host lacks too", _learned, (_PYTHON, "-c", _BASE), "/var/lib/app", "unable to open", "parent"),
 )

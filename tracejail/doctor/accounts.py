@@ -21,6 +21,7 @@ class _File(NamedTuple):
     about: re.Pattern[str]    # a line that speaks of one
 
 
+_SAID = 70   # as much as rank gives for a path that was said: the program names the line
 _FILES = (
     _File("/etc/passwd", "account", re.compile(r"user|account|owner|getpw|uid|passwd|login|privilege", re.IGNORECASE)),
     _File("/etc/group", "group", re.compile(r"group|getgr|gid", re.IGNORECASE)),
@@ -48,7 +49,8 @@ def accounts(facts: Facts) -> Iterator[Finding]:
                 yield Finding(
                     "account", Confidence.LIKELY if loud else Confidence.POSSIBLE, file.path,
                     f"{file.path} of the jail has no line for the {file.what} {word.rstrip('.')}, and the host's has one",
-                    (Action(Kind.LINE, file.path, text=entry),), calls, evidence=(line.strip()[:200],), weight=20, quiet=not loud,
+                    (Action(Kind.LINE, file.path, text=entry),), calls, evidence=(line.strip()[:200],), weight=_SAID,
+                    quiet=not loud,
                 )
 
 

@@ -32,12 +32,13 @@ def dangling(facts: Facts) -> Iterator[Finding]:
         host, way = facts.host.way(node.path), facts.jail.way(node.path)
         lost = posixpath.normpath(posixpath.join(posixpath.dirname(node.path), node.target))
         there = host.found or facts.host.way(lost).found
-        if there is None or there.foreign or any(hop.foreign for hop in host.hops):
+        # One to a directory, as /sbin is, stands in a jail that has no file there.
+        if there is None or there.type is not EntryType.FILE or there.foreign or any(hop.foreign for hop in host.hops):
             continue
         wanted = node.path if host.found is not None else lost
         # A program is there to be executed; another link may be there to be looked at, as ls(1) does.
         among_programs = posixpath.basename(posixpath.dirname(node.path)) in _BINS
-        program = among_programs and there.type is EntryType.FILE and there.mode & 0o111
+        program = among_programs and there.mode & 0o111
         confidence = Confidence.LIKELY if program else Confidence.POSSIBLE
         yield Finding(
             "dangling-link", confidence, node.path, f"{node.path} is a link that leads to {way.lead}, which the jail lacks",
