@@ -52,8 +52,9 @@ class View:
             return Found(node.type, node.target) if node else None
 
         walked = walk("/", base, path, follow, False, look, lambda _: None)
+        # The root is passed first, and may be closed as any directory.
         passed = ("/", *(hop.path for hop in walked.hops if hop.path != "/"))
-        hops = tuple(node for hop in passed if (node := self.node(hop)) is not None)
+        hops = tuple(node for at in passed if (node := self.node(at)) is not None)
         if walked.place is Place.FOUND:
             return Way(self.node(walked.path), "", "", hops)
         if walked.place is Place.FAILS:

@@ -47,7 +47,8 @@ NOT_MADE: dict[str, str] = {
     "R13": "what PID 1 does before a unit's program is started: it takes systemd as PID 1",
 }
 _WORKERS = 2
-_HEAD = f"{'id':<42} {'program':<28} {'rule':<19} {'path':<56} {'place':<6} cured"
+_WIDTHS = (42, 46, 18, 58, 5, 0)
+_HEAD = ("id", "program", "rule", "path", "place", "cured")
 
 
 def identifiers() -> list[str]:
@@ -60,16 +61,22 @@ def made() -> set[str]:
     return {match[0] for case in CASES if (match := re.match(r"[A-Z]\d+(?=,|$)", case.name))}
 
 
-def line(result: Result) -> str:
-    """One of the table."""
-    words = (result.name, result.program, result.rule, result.path, str(result.position), result.cured)
-    return "{:<42} {:<28} {:<19} {:<56} {:<6} {}".format(*words)
+def line(words: tuple[str, ...]) -> str:
+    """One of the table; two spaces or more are between its columns."""
+    return "  ".join(f"{word:<{width}}" for word, width in zip(words, _WIDTHS, strict=True)).rstrip()
 
 
-def named(text: str) -> list[str]:
-    """The cases that a table has lines for."""
-    rows = text.partition("\n\n")[0].splitlines()[1:]
-    return [row[:42].rstrip() for row in rows]
+def rows(text: str) -> list[Result]:
+    """The lines of a table, read back."""
+    found = []
+    for each in text.partition("\n\n")[0].splitlines()[1:]:
+        name, program, rule, path, position, cured = re.split(r" {2,}", each)
+        found.append(Result(name, program, rule, path, int(position), cured))
+    return found
+
+
+def _words(result: Result) -> tuple[str, ...]:
+    return (result.name, result.program, result.rule, result.path, str(result.position), result.cured)
 
 
 def _run(case: Case) -> Result | str:
@@ -87,7 +94,7 @@ def main() -> int:
     good = [result for result in results if isinstance(result, Result)]
     first = sum(result.position == 1 for result in good)
     alone = sum(result.cured == "yes" for result in good)
-    lines = [_HEAD, *map(line, good), ""]
+    lines = [line(words) for words in (_HEAD, *map(_words, good))] + [""]
     early = sum(result.position <= 3 for result in good)
     lines.append(
         f"{len(CASES)} fixtures for {len(made())} of the {len(identifiers())} cases: the right cause is first in {first}, within "

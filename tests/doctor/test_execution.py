@@ -67,6 +67,18 @@ def _closed(jail: Path) -> None:
     (jail / "usr").chmod(0o700)
 
 
+def _closed_root(jail: Path) -> None:
+    put(jail, "/usr/bin/cat")
+    jail.chmod(0o700)
+
+
+def _for_root(jail: Path) -> None:
+    put(jail, "/usr/bin/perl", "/usr/bin/cat")
+    (jail / "usr/bin/cat").chmod(0o750)
+
+
+_BECOMES = "$) = '1 1'; $( = 1; $> = 1; $< = 1;"
+
 CASES = (
     Case("E1", lambda jail: _only(jail, "/usr/bin/ls"), ("/bin/ls",), _LOADER, _NOT_THERE, "loader", more=True),
     Case("E2", _script("#!/bin/bash", "/usr/bin/dash"), ("/start.sh",), "/bin/bash", _NOT_THERE, "script-interpreter",
@@ -87,6 +99,10 @@ CASES = (
     Case("empty", _is_empty, ("/usr/bin/cat", "/dev/null"), "/usr/bin/cat", _NOT_THERE, "empty-program"),
     Case("closed to its user", _closed, ("/bin/cat", "/dev/null"), "/usr", "Permission denied", "closed-program",
          options=("-u", "daemon")),
+    Case("its root is closed to its user", _closed_root, ("/bin/cat", "/dev/null"), "/", "Permission denied", "closed-program",
+         options=("-u", "daemon")),
+    Case("closed to whom it has become", _for_root, ("/usr/bin/perl", "-e", _BECOMES + "exec '/usr/bin/cat', '/dev/null'"),
+         "/usr/bin/cat", "", "closed-program", seen="EACCES", more=True),
     Case("P7, of a shell", lambda jail: put(jail, "/usr/bin/dash"), ("/bin/dash", "-c", "echo hi > /var/log/x"), "/var/log",
          "nonexistent",
          "parent"),

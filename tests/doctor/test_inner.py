@@ -49,6 +49,11 @@ def _both(path: str, build: Callable[[Path], None]) -> Callable[[Path], None]:
     return made
 
 
+def _closed(jail: Path) -> None:
+    _inner(_CAT)(jail)
+    (jail / "srv/inner").chmod(0o700)
+
+
 def _own_conf(jail: Path) -> None:
     """A daemon of its own: the configuration is read before its chroot, and once more at a SIGHUP."""
     _inner(outer=(_PERL,))(jail)
@@ -81,6 +86,8 @@ CASES = (
          healthy="hi"),
     Case("P4, its loader is not", _without("/srv/inner/lib64", _inner("/usr/bin/bash")), _in("/bin/bash", "-c", "echo hi"),
          "/srv/inner/lib64", _NOT_THERE, "loader-link", healthy="hi"),
+    Case("a root within is closed", _closed, (_CHROOT, "--userspec=1:1", _INNER, _CAT, "/dev/null"), "/srv/inner",
+         "Permission denied", "closed-program", more=True),
     Case("C6, cat for a daemon", _both(_BUNDLE, _inner(_CAT)), _in(_CAT, _BUNDLE), f"{_INNER}{_BUNDLE}", _NOT_THERE,
          healthy="BEGIN CERTIFICATE"),
     Case("N8, getent for smtp", _both("/etc/resolv.conf", _inner("/usr/bin/getent", etc=("nsswitch.conf", "hosts", "host.conf"))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.doctor.table import CASES, NOT_MADE, RESULTS, identifiers, made, named
+from tests.doctor.table import CASES, NOT_MADE, RESULTS, identifiers, made, rows
 
 
 def test_each_case_is_made_or_said_not_to_be() -> None:
@@ -21,10 +21,11 @@ def test_names_are_unlike() -> None:
 
 
 def test_table_names_every_case() -> None:
-    assert named(RESULTS.read_text()) == [case.name for case in CASES]
+    assert [row.name for row in rows(RESULTS.read_text())] == [case.name for case in CASES]
+    assert all(row.path == case.path for row, case in zip(rows(RESULTS.read_text()), CASES, strict=True))
 
 
 def test_the_right_cause_is_first_in_nearly_all() -> None:
-    places = [int(row[148:154]) for row in RESULTS.read_text().partition("\n\n")[0].splitlines()[1:]]
+    places = [row.position for row in rows(RESULTS.read_text())]
     assert max(places) <= 3
     assert places.count(1) >= 0.95 * len(places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from tracejail.model import EntryType
 
@@ -52,6 +53,9 @@ def named_program(facts: Facts) -> Iterator[Finding]:
 
 def faults(facts: Facts, path: str, calls: tuple[Call, ...], claims: tuple[int, ...] = ()) -> Iterator[Finding]:
     """Why a path can't be executed; nothing where it can."""
+    state = calls[0].state if calls else None
+    if state is not None:  # who it was by then
+        facts = replace(facts, uid=state.uid, gid=state.gid, groups=state.groups)
     for finding in _faults(facts, path, _DEPTH):
         # Who could not be started is said where the interpreter of its interpreter is the reason.
         yield Finding(

@@ -114,7 +114,7 @@ def placed(facts: Facts, found: Finding, root: str) -> Iterator[Finding]:
     # What it is poorer for it may be poorer for everywhere: a root of its own is often empty on purpose.
     before = [replace(call, path=_from(call.path, root)) for call in calls if call.failed]
     loud = matters(facts, before) if found.general else not found.quiet
-    meant = loud or facts.host.way(path).found is not None or lost_later(facts, before)
+    meant = loud or found.confidence is Confidence.CERTAIN or facts.host.way(path).found is not None or lost_later(facts, before)
     yield replace(
         found,
         confidence=found.confidence if meant else Confidence.POSSIBLE,
