@@ -19,12 +19,10 @@ from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.policy import harmless
 from tracejail.show import Show
 from tracejail.trial.answers import Manner
-from tracejail.trial.mounted import jail_mounts
+from tracejail.trial.mounted import FLAGS, jail_mounts
 from tracejail.trial.target import caller_environment, find_identity
 from tracejail.views import View
 from tracejail.witness import EVERY, run_in_jail
-
-_FLAGS = frozenset(("ro", "nosuid", "nodev", "noexec"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,7 @@ class Diagnosis:
     status: int
     seconds: float
     runs: int = 1
+    notes: tuple[str, ...] = ()   # what was not looked at
 
     @property
     def run(self) -> RunFacts | None:
@@ -75,7 +74,7 @@ def look(options: TrialOptions, root: HostRoot) -> Facts:
     environment = caller_environment(options.environment)
     search = tuple(word or "/" for word in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"))
     program = _program(jail, options.argv[0], search, options.directory) if options.argv else ""
-    mounts = tuple(JailMount(line.point, line.type, line.flags & _FLAGS, line.source) for line in jail_mounts(options.jail))
+    mounts = tuple(JailMount(line.point, line.type, line.flags & FLAGS, line.source) for line in jail_mounts(options.jail))
     return Facts(
         jail=jail,
         host=host,

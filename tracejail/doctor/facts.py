@@ -12,6 +12,8 @@ from typing import Protocol
 
 from tracejail.model import EntryType, SyscallRecord
 
+from .held import Held
+
 _SAID = 1 << 16   # bytes of what it said that are looked at
 _OF_CALLER = frozenset(("PWD", "OLDPWD"))   # of the shell that called doctor
 GONE = (-errno.ENOENT, -errno.ENOTDIR)
@@ -197,6 +199,7 @@ class RunFacts:
     listens: tuple[str, ...] = ()
     ends: tuple[Ended, ...] = ()
     clipped: bool = False            # there were more calls than are kept
+    listened: bool = True            # its calls were heard
 
     @cached_property
     def said(self) -> str:
@@ -216,7 +219,8 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that rules look at; `run` is None where nothing was run."""
+    """All that rules look at; `run` is None where nothing was run. Of a process that runs already `held` is there, and `run`
+    is a part out of the middle: its program and its libraries have been loaded, its configuration read."""
 
     jail: Tree
     host: Tree
@@ -234,6 +238,7 @@ class Facts:
     harmless: Callable[[str], str | None] = lambda _: None   # why it does not matter that a path is absent
     withheld: frozenset[int] = frozenset()    # capabilities that doctor's own trial does not give
     programs: tuple[str, ...] = ()   # executable files of the jail, where none is named
+    held: Held | None = None
 
     def dangles(self, path: str, way: Way) -> bool:
         """Whether a path of the jail that leads nowhere does so by a link: not one that leads to where its own name would be,

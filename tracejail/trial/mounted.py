@@ -17,7 +17,8 @@ from .target import MOUNT_TYPES
 
 # File systems whose objects the kernel makes: each stage has its own of them (Stage.mounts), and no copy.
 _OWN = frozenset(kind for kind, _ in MOUNT_TYPES.values())
-_FLAGS = {"ro": mounts.MS_RDONLY, "nosuid": mounts.MS_NOSUID, "nodev": mounts.MS_NODEV, "noexec": mounts.MS_NOEXEC}
+FLAGS = frozenset(("ro", "nosuid", "nodev", "noexec"))   # those that a program meets
+_BITS = {"ro": mounts.MS_RDONLY, "nosuid": mounts.MS_NOSUID, "nodev": mounts.MS_NODEV, "noexec": mounts.MS_NOEXEC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,27 @@ class Mounted:
 
 def jail_mounts(jail: str) -> tuple[MountLine, ...]:
     """The mount that a jail lies on, as "/", and those beneath it; of several at one place the last."""
-    real = os.path.realpath(jail)
+    return _beneath(os.path.realpath(jail), mount_lines())
+
+
+def mounts_of(process: int, root: int, path: str) -> tuple[MountLine, ...]:
+    """The same for the root directory of a process, which is open here, and lies at `path` ("" where it is not to be had so)."""
+    inner = _beneath("/", mount_lines(str(process)))
+    if inner and inner[0].point == "/":
+        return inner
+    # Of the mount that a root lies in the midst of its process is told nothing.
+    outer = jail_mounts(path)[:1] if path else ()
+    flags = os.fstatvfs(root).f_flag   # with those of the mount, statvfs(3); as MS_*
+    own = frozenset(name for name, bit in _BITS.items() if flags & bit)
+    first = outer[0] if outer else MountLine("/", "/", own, "its file system", "")
+    return (MountLine("/", first.root, own, first.type, first.source), *inner)
+
+
+def _beneath(real: str, lines: list[MountLine]) -> tuple[MountLine, ...]:
     below = real.rstrip("/") + "/"
     first: MountLine | None = None
     found: dict[str, MountLine] = {}
-    for line in mount_lines():
+    for line in lines:
         if real == line.point or real.startswith(line.point.rstrip("/") + "/"):
             if first is None or len(line.point) >= len(first.point):
                 first, found = line, {}  # what was mounted beneath before is covered
@@ -44,8 +61,8 @@ def jail_mounts(jail: str) -> tuple[MountLine, ...]:
             inner = "/" + line.point[len(below) :]
             found = {path: other for path, other in found.items() if not path.startswith(inner + "/")}
             found[inner] = line
-    lines = [_inner(first, "/")] if first else []
-    return (*lines, *(_inner(line, path) for path, line in sorted(found.items())))
+    own = [_inner(first, "/")] if first else []
+    return (*own, *(_inner(line, path) for path, line in sorted(found.items())))
 
 
 def _inner(line: MountLine, path: str) -> MountLine:
@@ -58,7 +75,7 @@ def mounted(jail: str, above: int = -1) -> Iterator[Mounted]:
     with contextlib.ExitStack() as stack:
         root, attached, own = -1, [], []
         for line in jail_mounts(jail):
-            flags = sum(bit for name, bit in _FLAGS.items() if name in line.flags)
+            flags = sum(bit for name, bit in _BITS.items() if name in line.flags)
             place = jail if line.point == "/" else os.path.join(os.path.realpath(jail), line.point.lstrip("/"))
             if line.point != "/" and line.type in _OWN:
                 own.append(Mount(line.type, JailPath(line.point)))
