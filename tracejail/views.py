@@ -52,7 +52,8 @@ class View:
             return Found(node.type, node.target) if node else None
 
         walked = walk("/", base, path, follow, False, look, lambda _: None)
-        hops = tuple(node for hop in walked.hops if (node := self.node(hop.path)) is not None)
+        # The root directory is the first that is searched, whatever the path.
+        hops = tuple(node for each in ("/", *(hop.path for hop in walked.hops)) if (node := self.node(each)) is not None)
         if walked.place is Place.FOUND:
             return Way(self.node(walked.path), "", "", hops)
         if walked.place is Place.FAILS:

@@ -79,6 +79,11 @@ def _closed_above(jail: Path) -> None:
     (jail / "srv/inner").chmod(0o750)
 
 
+def _closed_root(jail: Path) -> None:
+    put(jail, _CAT)
+    jail.chmod(0o700)
+
+
 def _tmp_not_for_all(jail: Path) -> None:
     put(jail, _DASH)
     (jail / "tmp").mkdir(mode=0o755)
@@ -158,6 +163,9 @@ CASES = (
     Case("read-only", _read_only, _dash("echo x > /var/data/x"), "/var/data", "Read-only", "read-only", cured=False),
     Case("R1", _file_of_root, ("/bin/cat", "/srv/key"), "/srv/key", "", "closed", options=("-u", "daemon")),
     Case("R2", _closed_above, ("/bin/cat", "/srv/inner/list"), "/srv/inner", "", "closed", options=("-u", "daemon")),
+    Case("the root is closed", _closed_root, ("/bin/cat", "/dev/null"), "/", "", "", options=("-u", "daemon")),
+    Case("the root is written to", _jail(_DASH), _dash("echo x > /made"), "/", "", "closed", options=("-u", "daemon"),
+         cured=False),
     Case("R3", _jail(_PERL), _perl(_TO_PORT), "/usr/bin/perl", "", "capability", options=("-u", "daemon"), cured=False),
     Case("R6", _jail(_PERL), _filter(_KILL), "/usr/bin/perl", "", "filter-kills", cured=False),
     Case("R7", _jail(_PERL), _filter(_SAY_EPERM), "/usr/bin/perl", "not permitted", "filtered", cured=False),
