@@ -76,7 +76,8 @@ def attend(process: int, options: TrialOptions, show: Show, static: bool = False
     daemon = _look_at(process)
     host = open_host_root(options.host_root)
     before = held_by(process, daemon.root, daemon.files.fd)
-    serves = f"runs still, as process {process} in {daemon.root.path}"
+    place = daemon.root.path if daemon.root.path != "/" else "a root directory, or mounts, of its own"
+    serves = f"runs still, as process {process} in {place}"
     run = RunFacts((), serves, True, listens=tuple(listens_of(process)), listened=not static)
     notes: dict[str, None] = {}
     if not static:
@@ -123,11 +124,12 @@ def _look_at(process: int) -> _Daemon:
 
 
 def _path_to(root: Root, process: int) -> str:
+    own = f"/proc/{process}/root"
     try:
         seen = os.stat(root.path)
     except OSError:
-        return f"/proc/{process}/root"
-    return root.path if (seen.st_dev, seen.st_ino) == root.inode else f"/proc/{process}/root"
+        return own
+    return own if has_own_mounts(process) or (seen.st_dev, seen.st_ino) != root.inode else root.path
 
 
 def _is_ours(process: int, root: Root) -> bool:

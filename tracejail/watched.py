@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 
 from tracejail.errors import KernelLacksError, UsageError
@@ -12,7 +13,7 @@ from tracejail.kernel.processes import thread_group
 from tracejail.kernel.ptrace import let_go_after
 from tracejail.kernel.running import is_kernel_thread, is_there, name_of, parent_of, tracer_of
 from tracejail.kernel.waiting import blocked
-from tracejail.trace.bystander import BLOCKED, Ears, NotWatched, Over, watch
+from tracejail.trace.bystander import BLOCKED, ENDING, Ears, NotWatched, Over, watch
 
 
 def watch_aside(process: int, seconds: float, rerooted: bool, ears: Ears, meanwhile: Callable[[], None]) -> Over:
@@ -26,6 +27,9 @@ def watch_aside(process: int, seconds: float, rerooted: bool, ears: Ears, meanwh
     try:
         with blocked(BLOCKED):
             let_go_after(work, meanwhile)
+            if over[0] is Over.TOLD:  # once is enough: timeout(1) tells a process and its group
+                while signal.sigtimedwait(ENDING, 0):
+                    pass
     except NotWatched as refused:
         raise _why_not(refused) from None
     return over[0]
