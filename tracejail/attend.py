@@ -13,7 +13,7 @@ from tracejail.doctor.facts import Facts, JailMount, RunFacts
 from tracejail.doctor.held import Held
 from tracejail.errors import UsageError
 from tracejail.exercising import Exercising, check_steps
-from tracejail.holdings import Logs, held_by
+from tracejail.holdings import Logs, held_by, opaque
 from tracejail.kernel.running import (
     Identity,
     command_line,
@@ -206,6 +206,8 @@ def _watch(daemon: _Daemon, options: TrialOptions, show: Show, run: RunFacts) ->
         show.status(f"watches {name}: {book.heard} calls heard")
 
     logs.follow(daemon.process)
+    if ring := opaque(daemon.process):
+        notes[f"opaque: {ring} uses io_uring, and what it opens that way is not seen"] = None
     try:
         ears = Ears(heard, members.forget, left, watching, ended, heard)
         watch_aside(daemon.process, options.timeout, daemon.root.path != "/", ears, meanwhile)

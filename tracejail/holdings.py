@@ -17,6 +17,7 @@ from tracejail.snapshot import Root
 
 _LIBRARY = re.compile(r"\.so(\.[\w.+-]+)?$")
 _LOG = "/dev/log"
+_RING = "anon_inode:[io_uring]"
 _MOST_LOGS, _SAID = 64, 1 << 16   # files that are followed; bytes of each that are read
 
 
@@ -49,6 +50,14 @@ def held_by(process: int, root: Root, descriptor: int) -> Held:
     places = {_LOG, *(talk.path for talk in talks if talk.path)}
     silent = frozenset(place for place in places if _is_silent(descriptor, place))
     return Held(process, "" if gone else root.path, tuple(opened), tuple(loaded.values()), tuple(talks), silent)
+
+
+def opaque(process: int) -> str:
+    """The program of the family that makes calls which nobody hears of (io_uring(7)); "" for none."""
+    for each in family_of(process):
+        if any(one.path == _RING for one in descriptors_of(live_thread(each))):
+            return program_of(live_thread(each))
+    return ""
 
 
 def _is_silent(root: int, path: str) -> bool:

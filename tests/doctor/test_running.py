@@ -212,7 +212,8 @@ def test_a_log_that_was_lost(name: str, left: bool) -> None:
             if not left:
                 (jail / "dev/log").unlink()
             before = digest(jail)
-            drive = [*words, f"curl -sf --noproxy '*' http://127.0.0.1:{port}/"] if words else []
+            ask = f"curl -sf --noproxy '*' http://127.0.0.1:{port}/"
+            drive = [*words, f"{ask} && {ask}"] if words else []
             said = _doctor(process, *drive)
             assert said["findings"][0]["path"] == "/dev/log"
             assert said["findings"][0]["confidence"] == "likely"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
 
 from .facts import Call, Facts
@@ -23,7 +24,7 @@ def mentioned(facts: Facts, calls: Sequence[Call]) -> bool:
         return False
     said = facts.run.said
     words = {word for call in calls for word in (call.path, posixpath.basename(call.path)) if len(word) >= _SHORTEST}
-    return any(word in said for word in words)
+    return any(word in said and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) for word in words)
 
 
 def fatal(facts: Facts, calls: Sequence[Call]) -> bool:

@@ -26,11 +26,12 @@ def absent(facts: Facts) -> Iterator[Finding]:
         host = facts.host.way(path).found
         there = host is not None and host.type is EntryType.SOCKET
         if path == LOG:  # syslog(3) is void: a program never hears that nobody listens
-            # A daemon in use loses what an admin would want to read; in a trial it is no news where the host has no log either.
-            sure = there or facts.held is not None
-            lost = " any more" if _had_one(facts, calls) else ""
+            # Where the host has no log either it is news of a daemon only that has had one, or tries again and again.
+            had = _had_one(facts, calls)
+            again = facts.held is not None and sum(call.count for call in calls) > 1
+            lost = " any more" if had else ""
             yield Finding(
-                "log-socket", Confidence.LIKELY if sure else Confidence.POSSIBLE, path,
+                "log-socket", Confidence.LIKELY if there or had or again else Confidence.POSSIBLE, path,
                 f"{path} is not in the jail{lost}: what {calls[0].record.program} has to tell the system log is lost",
                 (advice(path),), tuple(calls), weight=5, quiet=True,
             )
