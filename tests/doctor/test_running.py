@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -354,6 +355,34 @@ def test_mounts_of_its_own() -> None:
             assert not (jail / "dev/null").is_file()
             after = _doctor(daemon.pid, "--exercise", f"curl -sf --noproxy '*' http://127.0.0.1:{port}/")
             assert not {"/etc/hosts", "/dev/null"} & {each["path"] for each in after["findings"]}
+
+
+def test_mounts_over_the_host_s_root() -> None:
+    lists = "while (1) { opendir(D, q(/etc/nginx)); 1 while readdir D; sleep 1 }"
+    words = f"mount -t tmpfs -o size=1m none /etc/nginx; exec perl -e '{lists}'"
+    with _running("unshare", "--mount", "--propagation", "private", "sh", "-ec", words) as daemon:
+        _until(lambda: "perl" in os.readlink(f"/proc/{daemon.pid}/exe"))
+        found = _found(_doctor(daemon.pid, seconds="2"), "empty-directory")
+        assert found["path"] == "/etc/nginx"
+        assert found["remedy"] == [f"cd / && cp -a --parents etc/nginx /proc/{daemon.pid}/root/"]
+
+
+def test_threads() -> None:
+    port = _free_port()
+    with empty_jail() as jail:
+        put(jail, "/usr/bin/memcached")
+        for path in ("/etc/passwd", "/etc/localtime", os.path.realpath("/etc/localtime")):
+            copy(jail, path)
+        script(jail, "/etc/nsswitch.conf", "passwd: files\n", 0o644)
+        words = ("/usr/bin/memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port), "-t", "4")
+        with _in_chroot(jail, *words) as process:
+            _until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() or True)
+            assert len(list(Path(f"/proc/{process}/task").iterdir())) > 4
+            ask = f"exec 3<>/dev/tcp/127.0.0.1/{port}; printf 'version\\r\\n' >&3; head -n 1 <&3 | grep VERSION"
+            said = _doctor(process, "--exercise", f"bash -c {shlex.quote(ask)}")
+            assert _causes(said) == []
+            assert (said["status"], said["failure"], said["notes"]) == (0, "", [])
+            assert _tracers(process) == {"0"}
 
 
 # --- what becomes of it, and of doctor -----------------------------------------------------------------------------

@@ -42,7 +42,9 @@ def configured(facts: Facts) -> Iterator[Finding]:
     told: set[str] = set()
     files = list(_files(facts))
     for path in files:
-        if facts.jail.way(path).found is None and facts.host.way(path).found is not None and _in_arguments(facts, path):
+        beneath = path.startswith(f"{facts.held.root}/")   # named from outside, and to be had from within by another name
+        lacking = facts.jail.way(path).found is None and facts.host.way(path).found is not None
+        if lacking and not beneath and _in_arguments(facts, path):
             yield Finding(
                 "configuration", Confidence.POSSIBLE, path,
                 f"{path}, which the arguments of {facts.program} name, is not in its root: it can't be read anew",
