@@ -4,7 +4,6 @@ needs from what it has open and what it asks for from now on. The daemon is neve
 from __future__ import annotations
 
 import collections
-import errno
 import os
 import shlex
 import time
@@ -13,38 +12,30 @@ from dataclasses import dataclass, field, replace
 from tracejail.assemble import Keep, Shape, assemble, packages_of, with_packages
 from tracejail.build import build_from_manifest, taking_changes
 from tracejail.contents import with_digests
-from tracejail.errors import InputOutputError, KernelLacksError, UsageError
+from tracejail.errors import InputOutputError, UsageError
 from tracejail.guess import Calls, Guess, check_includes, guess
 from tracejail.guessed import completed, first_guess, lost_arguments
-from tracejail.kernel import capabilities
-from tracejail.kernel.processes import thread_group
-from tracejail.kernel.ptrace import let_go_after
 from tracejail.kernel.running import (
     Identity,
     command_line,
     executed_as,
     identity_of,
-    is_kernel_thread,
-    is_there,
     live_thread,
-    name_of,
-    parent_of,
     program_of,
-    tracer_of,
 )
-from tracejail.kernel.waiting import blocked
 from tracejail.manifest import write_manifest
 from tracejail.model import Command, EntryType, LearnResult, Manifest, SyscallRecord, TrialOptions
 from tracejail.replaceable import check_manifest_place, check_replaceable, read_former
 from tracejail.resolve.host import HostRoot, inspect, open_host_root
 from tracejail.resolve.policy import harmless
 from tracejail.show import Show
-from tracejail.snapshot import Root, Snapshot, has_own_mounts, root_of
-from tracejail.trace.bystander import BLOCKED, Ears, NotWatched, Over, watch
+from tracejail.snapshot import Members, Root, Snapshot, has_own_mounts, root_of
+from tracejail.trace.bystander import Ears, Over
 from tracejail.trace.decode import link_of
-from tracejail.trace.table import EVENTS, REROOTS, ROWS
+from tracejail.trace.table import EVENTS, ROWS
 from tracejail.trial.outcome import Outcome
 from tracejail.trial.target import resolve_on_host, rules_of, scratch_tree
+from tracejail.watched import check_process, left_words, need_root, watch_aside, watching_words
 
 _TRIES = 5         # to write down what was seen, while files come and go
 _SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -74,8 +65,7 @@ def attach(process: int, root: str, options: TrialOptions, show: Show) -> LearnR
     Raises UsageError, KernelLacksError, InputOutputError.
     """
     began = time.monotonic()
-    if capabilities.SYS_ADMIN not in capabilities.effective():
-        raise KernelLacksError("to watch another's process takes root", "call it with sudo")
+    need_root()
     daemon = _look_at(process, root)
     jail = os.path.abspath(options.jail or os.path.basename(daemon.program) + ".jail")
     manifest_path = os.path.abspath(options.manifest or jail + ".json")
@@ -105,7 +95,7 @@ def attach(process: int, root: str, options: TrialOptions, show: Show) -> LearnR
 
 def _look_at(process: int, from_root: str) -> _Daemon:
     """Raises UsageError for a process that can't, or must not, be watched."""
-    _check_process(process)
+    check_process(process, "--attach")
     thread = live_thread(process)
     identity = identity_of(thread)
     try:
@@ -128,22 +118,6 @@ def _look_at(process: int, from_root: str) -> _Daemon:
     daemon = _Daemon(process, program, argv, directory, identity, title, root, host)
     daemon.snapshot.take(process, root)
     return daemon
-
-
-def _check_process(process: int) -> None:
-    if not is_there(process):
-        raise UsageError(f"process {process}: No such process", "pidof NAME, or systemctl status NAME, tells its number")
-    leader = thread_group(process)
-    if leader != process:
-        raise UsageError(f"{process} is a thread of process {leader}", f"--attach {leader}")
-    if is_kernel_thread(process):
-        raise UsageError(f"process {process} ({name_of(process)}) is a part of the kernel", "it has no files to be learned")
-    above = os.getpid()
-    while above:
-        if above == process:
-            what = "is tracejail itself" if process == os.getpid() else "has started this tracejail, and would wait for it"
-            raise UsageError(f"process {process} ({name_of(process)}) {what}", "call it from elsewhere, say by systemd-run(1)")
-        above = parent_of(above)
 
 
 def _command(host: HostRoot, thread: int, exe: str) -> tuple[str, tuple[str, ...], str]:
@@ -191,36 +165,28 @@ def _former(jail: str, manifest_path: str, options: TrialOptions) -> Manifest | 
 
 def _watch(daemon: _Daemon, calls: Calls, seconds: float, show: Show) -> Over:
     """Raises KernelLacksError, UsageError."""
-    over = [Over.ENDED]
     lines: collections.deque[str] = collections.deque()
-    whole: dict[int, bool] = {}
+    members = Members(daemon.root)
     name = os.path.basename(daemon.program)
 
     def heard(record: SyscallRecord) -> None:
-        process = record.process
-        if record.syscall in REROOTS:
-            whole.pop(process, None)
-        if process not in whole:
-            whole[process] = daemon.root.holds(record.thread)
-            if not whole[process]:
-                calls.notes[f"what {record.program} asks for in a root directory of its own is not in it"] = None
+        own = members.holds(record)
+        if not own:
+            calls.notes[f"what {record.program} asks for in a root directory of its own is not in it"] = None
         if record.syscall in _SETS_IDS:
             daemon.snapshot.take_ids(record.thread)
-        elif whole[process]:
+        elif own:
             calls.hear(record)
 
     def born(process: int) -> None:
-        whole.pop(process, None)
+        members.forget(process)
         daemon.snapshot.take_ids(process)
 
     def left(process: int, number: int) -> None:
-        reason = f"process {tracer_of(process)} traces it" if tracer_of(process) else os.strerror(number)
-        calls.notes[f"one of its processes, {name_of(process)}, was not watched: {reason}"] = None
+        calls.notes[left_words(process, number)] = None
 
     def watching(processes: int, threads: int) -> None:
-        until = f"for {seconds:g} s, or until ^C" if seconds else "until ^C"
-        many = f"{processes} process{'es' if processes > 1 else ''}, {threads} thread{'s' if threads > 1 else ''}"
-        lines.append(f"watches {name} ({many}) {until}; each of its calls stops twice")
+        lines.append(watching_words(name, processes, threads, seconds))
 
     def talk() -> None:
         # By a thread that nobody waits for: a terminal may be held by ^S.
@@ -231,35 +197,8 @@ def _watch(daemon: _Daemon, calls: Calls, seconds: float, show: Show) -> Over:
                 show.say(calls.news.popleft())
         show.status(f"watches {name}: {len(calls.records)} paths asked for")
 
-    def work() -> None:
-        ears = Ears(heard, born, left, watching)
-        over[0] = watch(daemon.process, seconds, daemon.root.path != "/", ears)
-
-    try:
-        with blocked(BLOCKED):
-            let_go_after(work, talk)
-    except NotWatched as refused:
-        raise _why_not(refused) from None
-    return over[0]
-
-
-def _why_not(refused: NotWatched) -> Exception:
-    process = refused.process
-    if refused.number == errno.ESRCH:
-        return UsageError(f"process {process}: it has ended just now", "name one that runs")
-    tracer = thread_group(tracer_of(process)) if tracer_of(process) else 0
-    if tracer:
-        hint = "a process has one tracer at most: end that one first"
-        return UsageError(f"process {process} is traced already, by process {tracer} ({name_of(tracer)})", hint)
-    try:
-        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as stream:
-            scope = stream.read().strip()
-    except OSError:
-        scope = ""
-    cause = f"process {process}: ptrace: {os.strerror(refused.number)}"
-    if scope == "3":
-        return KernelLacksError(f"{cause} (kernel.yama.ptrace_scope is 3: nobody may)", "only a reboot takes that back")
-    return KernelLacksError(cause, "it takes CAP_SYS_PTRACE, and a security module that lets it: not in a container")
+    ears = Ears(heard, born, left, watching)
+    return watch_aside(daemon.process, seconds, daemon.root.path != "/", ears, talk)
 
 
 # --- after --------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.policy import harmless, secret
 from tracejail.show import Show
 from tracejail.trial.answers import Manner
-from tracejail.trial.mounted import full, jail_mounts
+from tracejail.trial.mounted import FLAGS, full, jail_mounts
 from tracejail.trial.target import caller_environment, find_identity, find_program
 from tracejail.views import View
 from tracejail.witness import EVERY, run_in_jail, run_outside
@@ -30,7 +30,6 @@ from tracejail.witness import EVERY, run_in_jail, run_outside
 _QUICK = 10_000    # calls of the run in the jail, for another to be made without being asked for
 _LARGE = 1 << 24   # bytes of a file of the host
 _OUTSIDE = 10.0    # seconds that the run on the host may take
-_FLAGS = frozenset(("ro", "nosuid", "nodev", "noexec"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class Diagnosis:
     status: int
     seconds: float
     runs: int = 1
+    notes: tuple[str, ...] = ()   # what was not looked at
 
     @property
     def run(self) -> RunFacts | None:
@@ -145,7 +145,7 @@ def look(options: TrialOptions, root: HostRoot) -> Facts:
     search = tuple(word or "/" for word in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"))
     program = _program(jail, options.argv[0], search, options.directory) if options.argv else ""
     mounts = tuple(
-        JailMount(line.point, line.type, line.flags & _FLAGS, line.source, full(f"{options.jail}{line.point}"))
+        JailMount(line.point, line.type, line.flags & FLAGS, line.source, full(f"{options.jail}{line.point}"))
         for line in jail_mounts(options.jail)
     )
     return Facts(

@@ -16,7 +16,9 @@ from tracejail.kernel.running import (
     mapped_by,
     program_of,
 )
+from tracejail.model import SyscallRecord
 from tracejail.trace.decode import link_of
+from tracejail.trace.table import REROOTS
 
 _RING = "anon_inode:[io_uring]"
 
@@ -46,6 +48,27 @@ class Root:
             return root_of(process) == self.inode
         except OSError:
             return True  # it has ended
+
+
+@dataclass(slots=True)
+class Members:
+    """Which of the watched processes have their root directory at or beneath that of the first one."""
+
+    root: Root
+    whole: dict[int, bool] = field(default_factory=dict)
+
+    def holds(self, record: SyscallRecord) -> bool:
+        """Whether what the caller names is to be seen from that root."""
+        process = record.process
+        if record.syscall in REROOTS:
+            self.forget(process)
+        if process not in self.whole:
+            self.whole[process] = self.root.holds(record.thread)
+        return self.whole[process]
+
+    def forget(self, process: int) -> None:
+        """It is another one, or may have another root."""
+        self.whole.pop(process, None)
 
 
 def root_of(process: int) -> tuple[int, int]:

@@ -82,7 +82,8 @@ class Notebook:
             record.program, record.syscall, record.arguments, record.address, record.flags, result, words,
         )
         known = self.calls.get(key)
-        if known is not None and (failed or self.everything):
+        # Successes are kept in their order, too, while there is room: one that is watched for long makes the same ones for ever.
+        if known is not None and (failed or self.everything or len(self.calls) > _MOST // 2):
             self.calls[key] = replace(known, count=known.count + 1)
             return
         if len(self.calls) >= _MOST:
@@ -90,7 +91,7 @@ class Notebook:
             return
         state = _state(record.thread) if failed and number in _JUDGED else None
         if known is not None:
-            key = (*key, self.heard)  # successes are kept in their order, too
+            key = (*key, self.heard)
         path = absolute(record.arguments[-1]) if record.arguments else ""
         self.calls[key] = Call(self.heard, record, path, phase, state)
 

@@ -79,6 +79,11 @@ def _closed_above(jail: Path) -> None:
     (jail / "srv/inner").chmod(0o750)
 
 
+def _closed_root(jail: Path) -> None:
+    put(jail, _CAT)
+    jail.chmod(0o700)
+
+
 def _tmp_not_for_all(jail: Path) -> None:
     put(jail, _DASH)
     (jail / "tmp").mkdir(mode=0o755)
@@ -180,6 +185,8 @@ CASES = (
          instead=_perl(_MAKES)),
     Case("R7", _jail(_PERL), _filter(_SAY_EPERM), "/usr/bin/perl", "not permitted", "filtered",
          instead=_perl(_MAKES)),
+    Case("the root is written to", _jail(_DASH), _dash("echo x > /made"), "/", "Permission denied", "closed",
+         options=("-u", "daemon"), instead=_dash("echo x > /tmp/made; true"), more=True),
     Case("R9, files", _jail(_DASH, _CAT), _dash("ulimit -n 3; exec cat /dev/null"), "/usr/bin/cat", "Error 24",
          "limit", instead=_dash("exec cat /dev/null")),
     Case("R9, size", _jail(_DASH, _CAT), _dash("ulimit -f 1; cat /usr/bin/cat > /big"), "/usr/bin/cat", "File size limit",

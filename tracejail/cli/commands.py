@@ -296,7 +296,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         (*JAIL, *EVERY, *OUTPUT, *TARGET, *ENGINE, *FROM, *VERBOSE), _trace,
     ),
     "doctor": Subcommand(
-        "-j DIR [OPTION...] PROGRAM [ARGUMENT...]", "why it dies in that jail: the likeliest cause first, with what cures it",
+        "-j DIR [OPTION...] PROGRAM [ARGUMENT...] | --pid PID",
+        "why it dies in that jail: the likeliest cause first, with what cures it",
         (*JAIL, *DOCTOR, *TARGET, *DRIVE, *POLICY[:1], *FROM, *JSON, *VERBOSE, *SELF), _doctor,
     ),
     "import": Subcommand(

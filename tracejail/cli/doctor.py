@@ -1,4 +1,4 @@
-"""The command `doctor`: its words, and what it prints."""
+"""The command `doctor`: its words."""
 
 from __future__ import annotations
 
@@ -7,27 +7,19 @@ import os
 
 from tracejail.errors import UsageError
 
+from .diagnosis import COMMANDS, cut, document, finding_document, print_lines, remedy, report
 from .escape import escape
-from .options import Fields, exactly, trial_options
+from .options import DOCTOR, DRIVE, JAIL, POLICY, TARGET, Fields, exactly, trial_options
 from .progress import Talk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from tracejail.diagnose import Diagnosis
-    from tracejail.doctor.facts import Call
     from tracejail.doctor.finding import Finding
     from tracejail.model import TrialOptions
 
-_MOST = 3            # findings that are shown without -v
-_EVIDENCE = 5        # lines
-_LONGEST = 300       # characters of a line; a command is shown whole or not at all
-_BYTES = 48 << 10    # of all that is printed, whatever the target does
-_LAST_CALLS = 8      # of one that dies for no known reason
 _LOG = 1 << 20       # bytes of a log that are read, its last
 _COMPARE = {"auto": None, "always": True, "never": False}
-_COMMANDS = 4        # lines of a remedy
 
 
 def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
@@ -36,6 +28,8 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
         return _self(arguments)
     if "explain" in fields:
         return _explain(str(fields["explain"]), arguments)
+    if "process" in fields:
+        return _pid(fields, arguments, talk)
     as_json, static = bool(fields.pop("json", False)), bool(fields.pop("static", False))
     if not fields.get("jail"):
         raise UsageError("doctor: no jail is named", "tracejail doctor -j DIR PROGRAM [ARGUMENT...]")
@@ -51,34 +45,41 @@ def doctor(fields: Fields, arguments: list[str], talk: Talk) -> int:
         return _fix(options, talk, as_json, apply, compare)
     from tracejail.diagnose import diagnose
 
-    diagnosis = diagnose(options, talk, static, compare)
+    return _tell(diagnose(options, talk, static, compare), options, talk, as_json)
+
+
+# What can be said of a process that runs already; it has its jail, its user and all else.
+_OF_RUNNING = frozenset(("process", "json", "static", "timeout", "exercises", "reload", "host_root"))
+
+
+def _pid(fields: Fields, arguments: list[str], talk: Talk) -> int:
+    process = fields.pop("process")
+    assert isinstance(process, float)
+    if process < 1 or process % 1:
+        raise UsageError(f"--pid {process:g}: not a process id", "ps -e shows those that there are")
+    if arguments:
+        raise UsageError(f"--pid takes no program, and here is {arguments[0]}", "leave out one of them")
+    given = next((row for row in (*JAIL, *DOCTOR, *TARGET, *DRIVE, *POLICY) if row.field in {*fields} - _OF_RUNNING), None)
+    if given is not None:
+        raise UsageError(f"--pid and {given.names[-1]}: the process runs already", f"leave out {given.names[-1]}")
+    as_json, static = bool(fields.pop("json", False)), bool(fields.pop("static", False))
+    if static and {"timeout", "exercises", "reload"} & {*fields}:
+        raise UsageError("--pid and --static: it is not watched, and nothing is done to it", "leave out --static, or the rest")
+    from tracejail.attend import SECONDS, attend
+
+    fields.setdefault("timeout", SECONDS)
+    diagnosis, root = attend(int(process), trial_options(fields, []), talk, static)
+    options = trial_options({**fields, "jail": root}, list(diagnosis.facts.argv))
+    return _tell(diagnosis, options, talk, as_json)
+
+
+def _tell(diagnosis: Diagnosis, options: TrialOptions, talk: Talk, as_json: bool) -> int:
     talk.clear()
     if as_json:
         print(json.dumps(document(diagnosis, options)))
     elif talk.level >= 0:
-        _print(report(diagnosis, options, talk.level > 0))
+        print_lines(report(diagnosis, options, talk.level > 0))
     return diagnosis.status
-
-
-def _print(lines: list[str]) -> None:
-    left = _BYTES
-    for number, line in enumerate(lines):
-        left -= len(line.encode("utf-8", "backslashreplace")) + 1
-        if left < 0:
-            print(f"and {len(lines) - number} lines more, which are too much to print")
-            return
-        print(line)
-
-
-def _cut(text: str) -> str:
-    """Escaped, and as long as a line may be."""
-    return escape(text[:_LONGEST])[:_LONGEST]
-
-
-def _commands(finding: Finding, options: TrialOptions) -> list[str]:
-    from tracejail.doctor.remedies import commands
-
-    return commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
 
 
 def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool, compare: bool | None) -> int:
@@ -90,15 +91,15 @@ def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool, compare:
     if as_json:
         told = {
             **document(after, options), "runs": done.runs, "seconds": round(done.seconds, 3), "applied": apply,
-            "notes": list(done.notes), "causes": [_finding(finding, options) for finding in done.applied],
+            "notes": list(done.notes), "causes": [finding_document(finding, options) for finding in done.applied],
         }
         print(json.dumps(told))
     elif talk.level >= 0:
         lines = _cured(done.before, after, done.applied, done.runs, options, talk.level > 0)
-        lines += [f"note: {_cut(note)}" for note in done.notes]
+        lines += [f"note: {cut(note)}" for note in done.notes]
         if done.applied:
             lines.append("all of it was done to the jail" if apply else "nothing of it was done to the jail: --apply does it")
-        _print(lines)
+        print_lines(lines)
     return after.status
 
 
@@ -110,9 +111,9 @@ def _cured(
     lives = after.run is not None and after.run.healthy
     lines = [f"{'IT LIVES' if lives else 'IT STILL DIES'} after {runs} runs, with {len(applied)} cured:"]
     for number, finding in enumerate(applied, 1):
-        lines.append(f"{number}. {_cut(finding.message)}")
-        plain = _commands(finding, options)
-        lines += [f"     {escape(line)}" for line in (plain if verbose else plain[:_COMMANDS])]
+        lines.append(f"{number}. {cut(finding.message)}")
+        plain = remedy(finding, options)
+        lines += [f"     {escape(line)}" for line in (plain if verbose else plain[:COMMANDS])]
     if not lives:
         lines += ["", *report(after, options, verbose)]
     return lines
@@ -128,7 +129,7 @@ def _explain(text: str, arguments: list[str]) -> int:
             text = stream.read(_LOG).decode("utf-8", "surrogateescape")
     found = list(explain(text))
     for message in found:
-        print(_cut(message.line))
+        print(cut(message.line))
         print(f"  may mean: {escape(message.means)}")
         print(f"  decided by: {message.decides}")
     if not found:
@@ -150,116 +151,3 @@ def _self(arguments: list[str]) -> int:
     return 0 if taken else 6
 
 
-def evidence(finding: Finding) -> list[str]:
-    """The lines of a finding, the calls first, as truss(1) has them."""
-    return [*map(call_line, finding.calls[:_EVIDENCE]), *finding.evidence][:_EVIDENCE]
-
-
-def call_line(call: Call) -> str:
-    """One call on one line."""
-    from tracejail.trace.truss import told
-
-    times = f"  ({call.count} times)" if call.count > 1 else ""
-    who = f"{call.record.program}: " if call.record.program else ""
-    state = f"  uid {call.state.uid}" if call.state is not None and call.state.uid else ""
-    return f"{who}{told(call.record)}{state}{times}"
-
-
-def report(diagnosis: Diagnosis, options: TrialOptions, verbose: bool) -> list[str]:
-    """A screen for a tired admin: what happens, the cause, what cures it."""
-    run, found = diagnosis.run, diagnosis.findings
-    lines = [_cut(_verdict(diagnosis))]
-    lines += _outside(diagnosis)
-    if run is not None and run.clipped:
-        lines.append("it made more different calls than are kept: what came late was not looked at")
-    for number, finding in enumerate(found if verbose else found[:_MOST], 1):
-        lines += ["", f"{number}. {finding.confidence.value.upper()}: {_cut(finding.message)}"]
-        lines += [f"     {_cut(line)}" for line in evidence(finding)]
-        plain = _commands(finding, options)
-        shown = plain if verbose else plain[:_COMMANDS]
-        lines += [f"   {'cure:' if not index else '     '}  {escape(line)}" for index, line in enumerate(shown)]
-        if len(plain) > len(shown):
-            lines.append(f"          and {len(plain) - len(shown)} commands more: -v")
-    if len(found) > _MOST and not verbose:
-        lines += ["", "what else might be wrong (-v says more):"]
-        lines += [f"  {finding.confidence.value}: {_cut(finding.message)}" for finding in found[_MOST : _MOST + 5]]
-        if len(found) > _MOST + 5:
-            lines.append(f"  and {len(found) - _MOST - 5} more")
-    if diagnosis.status == 3 and run is not None:
-        last = [call for call in run.calls if call.failed][-_LAST_CALLS:]
-        lines += ["", "no cause is known. Its last calls that failed:", *(f"     {_cut(call_line(call))}" for call in last)]
-    if run is not None and not run.healthy and run.said.strip():
-        lines += ["", "it said:", *(f"  {_cut(line)}" for line in run.said.strip().splitlines()[-5:])]
-    if diagnosis.ruled_out and (verbose or diagnosis.status == 3):
-        lines += ["", "ruled out:", *(f"  {line}" for line in diagnosis.ruled_out)]
-    return lines
-
-
-def _verdict(diagnosis: Diagnosis) -> str:
-    run, facts = diagnosis.run, diagnosis.facts
-    if run is None:
-        what = "not run" if facts.program or not facts.argv else "it can't be run"
-        return f"{what}: {_count(len(diagnosis.findings))}"
-    if not run.healthy:
-        return f"IT DIES: {run.failure or 'it ' + run.words}"
-    serves = f", listens on {', '.join(run.listens[:3])}" if run.listens else ""
-    if diagnosis.status:
-        return f"IT RUNS, BUT: it {run.words}{serves}"
-    return f"HEALTHY: it {run.words}{serves}; nothing that the host has is missed"
-
-
-def _outside(diagnosis: Diagnosis) -> list[str]:
-    from tracejail.doctor.compared import ends_alike
-
-    other = diagnosis.facts.outside
-    if other is None:
-        return []
-    if ends_alike(diagnosis.facts):
-        return ["on the host it dies as well, with the same words"]
-    if other.healthy:
-        return [_cut(f"on the host it {other.words}")]
-    return [_cut(f"on the host it dies too: {other.failure or 'it ' + other.words}")]
-
-
-def _count(number: int) -> str:
-    return "nothing is wrong with its files" if not number else "1 finding" if number == 1 else f"{number} findings"
-
-
-def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:
-    """For a program; the findings as many as can be told, `more` counts the others."""
-    run, other = diagnosis.run, diagnosis.facts.outside
-    told: list[dict[str, Any]] = []
-    left = _BYTES
-    for finding in diagnosis.findings:
-        told.append(_finding(finding, options))
-        left -= len(json.dumps(told[-1]))
-        if left < 0:
-            told.pop()
-            break
-    return {
-        "status": diagnosis.status,
-        "healthy": diagnosis.status == 0,
-        "runs": diagnosis.runs,
-        "seconds": round(diagnosis.seconds, 3),
-        "program": diagnosis.facts.program,
-        "ended": run.words if run else "",
-        "failure": run.failure[:_LONGEST] if run else "",
-        "compared": {"healthy": other.healthy, "ended": other.words} if other else None,
-        "clipped": bool(run and run.clipped),
-        "findings": told,
-        "more": len(diagnosis.findings) - len(told),
-        "ruled_out": list(diagnosis.ruled_out),
-        "output": [line[:_LONGEST] for line in run.said.splitlines()[-20:]] if run else [],
-    }
-
-
-def _finding(finding: Finding, options: TrialOptions) -> dict[str, Any]:
-    return {
-        "rule": finding.rule,
-        "confidence": finding.confidence.value,
-        "quiet": finding.quiet,
-        "path": finding.path,
-        "message": finding.message[:_LONGEST],
-        "evidence": [line[:_LONGEST] for line in evidence(finding)],
-        "remedy": _commands(finding, options),
-    }

@@ -89,6 +89,10 @@ NUL = (Option("-0 --null", "nul", "", "end each path with NUL instead of a newli
 REPLACE = (Option("--replace", "replace", "", "make a jail anew that is there already"),)
 SELF = (Option("--self", "self", "", "what this kernel and these privileges allow: which engine, and why"),)
 DOCTOR = (
+    Option(
+        "--pid", "process", "PID", "no jail: a process that runs in one already; for --timeout S (default 10), or until ^C",
+        number=True,
+    ),
     Option("--explain", "explain", "TEXT", "no jail: what a message, or those of a log file, may mean in one"),
     Option("--compare", "compare", "WHEN", "run it on the host too, in memory: always, never, or (auto, the default) where that "
            "is safe and quick", choices="auto always never"),

@@ -25,7 +25,7 @@ def mentioned(facts: Facts, calls: Sequence[Call]) -> bool:
         return False
     said = facts.run.said
     words = {word for call in calls for word in (call.path, posixpath.basename(call.path)) if len(word) >= _SHORTEST}
-    return any(word in said for word in words)
+    return any(word in said and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) for word in words)
 
 
 def complains(facts: Facts) -> bool:

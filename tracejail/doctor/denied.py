@@ -81,6 +81,11 @@ def _grants(node: Node, call: Call) -> int:
 def _open(closed: Node, host: Node | None, call: Call, need: int) -> tuple[Action, ...]:
     """As the host has it, where that is enough; else the least that is."""
     uid, gid = (call.state.uid, call.state.gid) if call.state else (0, 0)
+    if closed.path == "/" and need & WRITE:
+        search = closed.mode | EXECUTE << 3 | EXECUTE
+        opened = () if _grants(closed, call) & EXECUTE else (Action(Kind.MODE, "/", mode=search),)
+        text = "let it write to a directory of its own, and not to the root directory: see its options, or its working directory"
+        return (*opened, Action(Kind.ADVICE, "/", text=text))
     if host is not None and host.type is closed.type and _grants(host, call) & need == need:
         owner, mode = (host.uid, host.gid), host.mode
     elif closed.uid == uid:

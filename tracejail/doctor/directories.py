@@ -40,13 +40,13 @@ def empty(facts: Facts) -> Iterator[Finding]:
             "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, here.path,
             f"{here.path} is empty in the jail; {call.record.program} lists it, and on the host it has "
             f"{_count(facts.host.names(host.path))}",
-            bring_tree(facts, host.path), (call,), evidence=(here.standing,), quiet=True,
+            bring_tree(facts, host.path), (call,), evidence=(here.standing,), weight=5, quiet=True,
         )
 
 
 def _count(names: tuple[str, ...]) -> str:
     shown = ", ".join(sorted(names)[:3])
-    return f"{len(names)} names ({shown}{', ...' if len(names) > 3 else ''})"
+    return f"{len(names)} name{'s' if len(names) > 1 else ''} ({shown}{', ...' if len(names) > 3 else ''})"
 
 
 def included(facts: Facts) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def included(facts: Facts) -> Iterator[Finding]:
             "include-directory", confidence, path,
             f"{path} is not in the jail; {calls[0].record.program} wants to list it, and on the host it has "
             f"{_count(facts.host.names(host.path))}",
-            bring_tree(facts, path), tuple(calls), quiet=quiet,
+            bring_tree(facts, path), tuple(calls), weight=5, quiet=quiet,
         )
 
 

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from tracejail.model import EntryType, SyscallRecord
 
+from .held import Held
+
 _SAID = 1 << 16   # bytes of what it said that are looked at
 _OF_CALLER = frozenset(("PWD", "OLDPWD"))   # of the shell that called doctor
 GONE = (-errno.ENOENT, -errno.ENOTDIR)
@@ -206,6 +208,7 @@ class RunFacts:
     listens: tuple[str, ...] = ()
     ends: tuple[Ended, ...] = ()
     clipped: bool = False            # there were more calls than are kept
+    listened: bool = True            # its calls were heard
 
     @cached_property
     def said(self) -> str:
@@ -241,7 +244,8 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that rules look at; `run` is None where nothing was run."""
+    """All that rules look at; `run` is None where nothing was run. Of a process that runs already `held` is there, and `run`
+    is a part out of the middle: its program and its libraries have been loaded, its configuration read."""
 
     jail: Tree
     host: Tree
@@ -261,6 +265,7 @@ class Facts:
     secret: Callable[[str, bytes], str | None] = lambda _, __: None   # why a file, by place and beginning, should stay outside
     withheld: frozenset[int] = frozenset()    # capabilities that doctor's own trial does not give
     programs: tuple[str, ...] = ()   # executable files of the jail, where none is named
+    held: Held | None = None
 
     def dangles(self, path: str, way: Way) -> bool:
         """Whether a path of the jail that leads nowhere does so by a link: not one that leads to where its own name would be,

@@ -36,6 +36,8 @@ def lost_libraries(facts: Facts) -> Iterator[Finding]:
     opened = {
         (call.record.program, os.path.basename(call.path)) for call in facts.calls() if call.name in _OPENS and not call.failed
     }
+    if facts.held is not None:  # before it was looked at, or by now
+        opened |= {(each.program, os.path.basename(each.path)) for each in facts.held.loaded}
     for (program, name), calls in probes.items():
         if (program, name) not in opened:
             finding = _lost(facts, program, name, calls)

@@ -100,7 +100,8 @@ def make_directory(facts: Facts, path: str, mode: int = 0o755, uid: int = 0, gid
 
 
 def commands(actions: Sequence[Action], jail: str, host: str = "/") -> list[str]:
-    """The shell commands that do the actions to the jail, each a line that can be pasted; both roots are absolute.
+    """The shell commands that do the actions to the jail, each a line that can be pasted; both roots are absolute. A jail that
+    can be reached by /proc/PID/root only has mounts of its own, and none can be made there from here.
 
     From within the host root: cp of coreutils 9.1 with --parents and absolute names copies all, and ends with status 1.
     """
@@ -170,6 +171,9 @@ def _command(action: Action, jail: str, host: str) -> list[str]:
             return [f"printf '%s\\n' {text} >> {place}"]
         case Kind.CACHE:
             return [f"ldconfig -r {shlex.quote(jail)}"]
+        case Kind.MOUNT if jail.startswith("/proc/"):
+            what = f"--bind {text}" if action.text.startswith("/") else f"-t {text} {text}"
+            return [f"# in the mount namespace of process {jail.split('/')[2]}: mount {what} {shlex.quote(action.path)}"]
         case Kind.MOUNT if action.text.startswith("/"):
             return [f"mkdir -p {place}", f"mount --bind {text} {place}"]
         case Kind.MOUNT:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from . import (
     accounts,
     compared,
+    configured,
     contents,
     denied,
     devices,
@@ -22,6 +23,7 @@ from . import (
     powers,
     refused,
     resolution,
+    running,
     sockets,
     sought,
 )
@@ -30,24 +32,41 @@ from .finding import Finding
 from .inner import inside, outside, outside_only, placed, roots
 
 
+def _always(_: Facts) -> bool:
+    return True
+
+
+def _calls(facts: Facts) -> bool:
+    return facts.run is not None and facts.run.listened
+
+
+def _from_its_start(facts: Facts) -> bool:
+    return facts.held is None
+
+
+def _from_its_middle(facts: Facts) -> bool:
+    return facts.held is not None
+
+
 class Rule(NamedTuple):
-    """A rule: `clear` is what can be said where it finds nothing."""
+    """A rule: `clear` is what can be said where it finds nothing, and was `asked` of such a run."""
 
     find: Callable[[Facts], Iterable[Finding]]
     clear: str
+    asked: Callable[[Facts], bool] = _calls
 
 
 RULES: tuple[Rule, ...] = (
-    Rule(execution.named_program, "the program is there and can be executed"),
+    Rule(execution.named_program, "the program is there and can be executed", _from_its_start),
     Rule(execution.execution, "each program that was started has its interpreter, and the right architecture"),
     Rule(sought.sought, "each program that was looked for along PATH was found"),
     Rule(libraries.lost_libraries, "each library that was looked for was found"),
     Rule(libraries.broken_libraries, "each library that was opened is whole"),
     Rule(libraries.conversions, "character sets can be converted"),
     Rule(libraries.other_versions, "no library is of another version"),
-    Rule(libraries.static_libraries, "each library that a file names is where the loader looks"),
+    Rule(libraries.static_libraries, "each library that a file names is where the loader looks", _from_its_start),
     Rule(devices.missing, "each device that was used is there"),
-    Rule(devices.replaced, "what is in /dev is what the host has there"),
+    Rule(devices.replaced, "what is in /dev is what the host has there", _always),
     Rule(devices.nodev, "devices can be opened where they are"),
     Rule(devices.links, "the links of /dev lead somewhere"),
     Rule(devices.terminals, "pseudo terminals can be had"),
@@ -67,6 +86,13 @@ RULES: tuple[Rule, ...] = (
     Rule(directories.included, "each directory that was to be listed is there"),
     Rule(directories.wanted, "each directory that the program asks for is there"),
     Rule(directories.standings, "the program said nothing of owners and modes"),
+    Rule(running.root_gone, "its root directory is still there", _from_its_middle),
+    Rule(running.programs, "what it has loaded is still what its root has", _from_its_middle),
+    Rule(running.devices, "it has no file open in place of a device", _from_its_middle),
+    Rule(running.logs, "the files that it appends to are still there", _from_its_middle),
+    Rule(configured.configured, "no directory that its configuration names is empty where the host's is not", _from_its_middle),
+    Rule(running.talks, "the services that it is connected to still listen", _from_its_middle),
+    Rule(running.silent_log, "", _from_its_middle),
     Rule(sockets.absent, "each socket that was looked for is there"),
     Rule(sockets.stale, "somebody listens on each socket that was used"),
     Rule(sockets.no_socket, "what was used as a socket is one"),
@@ -94,11 +120,13 @@ def findings(facts: Facts) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     clear: list[str] = []
     whole, within = outside(facts), [(root, inside(facts, root)) for root in roots(facts)]
     for rule in RULES:
+        if not rule.asked(facts):
+            continue
         own = list(rule.find(whole))
         for root, inner in within:
             own += [there for finding in rule.find(inner) for there in placed(facts, finding, root)]
         found += own
-        if not own:
+        if not own and rule.clear:
             clear.append(rule.clear)
     found += outside_only(facts)
     return tuple(found), tuple(clear)

@@ -12,9 +12,10 @@ from .consequence import weighed
 from .facts import GONE, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import make_directory
+from .running import LOG, advice
 
 _TALKS = frozenset(("connect", "sendto", "sendmsg", "sendmmsg"))
-_LOG = "/dev/log"   # syslog(3): void, so that a program never hears that nobody listens
+_SENDS = frozenset(("send", "sendto", "sendmsg", "sendmmsg"))
 
 
 def absent(facts: Facts) -> Iterator[Finding]:
@@ -24,14 +25,15 @@ def absent(facts: Facts) -> Iterator[Finding]:
             continue
         host = facts.host.way(path).found
         there = host is not None and host.type is EntryType.SOCKET
-        if path == _LOG:
+        if path == LOG:  # syslog(3) is void: a program never hears that nobody listens
+            # Where the host has no log either it is news of a daemon only that has had one, or tries again and again.
+            had = _had_one(facts, calls)
+            again = facts.held is not None and sum(call.count for call in calls) > 1
+            lost = " any more" if had else ""
             yield Finding(
-                "log-socket", Confidence.LIKELY if there else Confidence.POSSIBLE, path,
-                f"{path} is not in the jail: what {calls[0].record.program} has to tell the system log is lost",
-                (Action(Kind.ADVICE, path, text=(
-                    f"let the log daemon listen on one more socket, {path} of the jail (it may need the directory), or bind "
-                    f"a directory in which it listens, and make {path} a link to its socket")),),
-                tuple(calls), weight=10, quiet=True,
+                "log-socket", Confidence.LIKELY if there or had or again else Confidence.POSSIBLE, path,
+                f"{path} is not in the jail{lost}: what {calls[0].record.program} has to tell the system log is lost",
+                (advice(path),), tuple(calls), weight=5, quiet=True,
             )
             continue
         if host is None or not there or facts.harmless(path):
@@ -52,7 +54,7 @@ def stale(facts: Facts) -> Iterator[Finding]:
         if here is None or here.type is not EntryType.SOCKET:
             continue
         confidence, quiet = weighed(facts, calls)
-        if path == _LOG:
+        if path == LOG:
             confidence = Confidence.LIKELY  # what is lost there is never missed
         yield Finding(
             "stale-socket", confidence, path, f"nobody listens on {path}: it was left by a service that has ended, or copied",
@@ -61,6 +63,15 @@ def stale(facts: Facts) -> Iterator[Finding]:
                 "copy of a socket leads nowhere")),),
             tuple(calls), evidence=(here.standing,), weight=15, quiet=quiet,
         )
+
+
+def _had_one(facts: Facts, calls: list[Call]) -> bool:
+    """Whether a process that looks for a service in vain was refused by one before: it was connected, and has lost it."""
+    first = {call.record.process: call.order for call in reversed(calls)}
+    return any(
+        call.order < first.get(call.record.process, 0) and call.name in _SENDS and not call.path and not call.record.address
+        for call in facts.failed(-errno.ECONNREFUSED, -errno.ENOTCONN)
+    )
 
 
 def no_socket(facts: Facts) -> Iterator[Finding]:

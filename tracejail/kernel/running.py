@@ -35,6 +35,9 @@ class Descriptor:
     path: str
     flags: int
     deleted: bool
+    number: int = -1
+    mode: int = 0      # with the type, as of stat(2)
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,12 @@ def command_line(process: int) -> tuple[str, ...]:
     return tuple(words)
 
 
+def environment_of(process: int) -> tuple[tuple[str, str], ...]:
+    """Its environment as it was started with, or has written over it."""
+    words = (word.partition("=") for word in os.fsdecode(_bytes(f"/proc/{process}/environ")).split("\0"))
+    return tuple((name, value) for name, equals, value in words if name and equals)
+
+
 def executed_as(process: int) -> str:
     """The path that it was executed by, as execve(2) was given it; "" if that can't be read."""
     data = _bytes(f"/proc/{process}/auxv")
@@ -163,13 +172,15 @@ def descriptors_of(process: int) -> list[Descriptor]:
             own = os.open(f"/proc/{process}/fd/{number}", os.O_PATH | os.O_CLOEXEC)
         except OSError:
             continue
-        path, inode = os.readlink(f"/proc/self/fd/{own}"), _facts_of("self", own).get("ino")
+        path, inode, status = os.readlink(f"/proc/self/fd/{own}"), _facts_of("self", own).get("ino"), os.fstat(own)
         os.close(own)
         # One reading is of one open file. "ino" is there since Linux 5.14, proc_pid_fdinfo(5); where it is not that of
         # stat(2), as in an overlay, it is so for both.
         facts = _facts_of(process, number)
         if "flags" in facts and facts.get("ino") == inode:
-            found.append(Descriptor(path.removesuffix(_DELETED), int(facts["flags"], 8), path.endswith(_DELETED)))
+            deleted = path.endswith(_DELETED)
+            where = path.removesuffix(_DELETED)
+            found.append(Descriptor(where, int(facts["flags"], 8), deleted, number, status.st_mode, status.st_size))
     return found
 
 

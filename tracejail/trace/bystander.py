@@ -29,38 +29,9 @@ from tracejail.kernel.waiting import Waiting
 from tracejail.model import SyscallRecord
 
 from .decode import record_call
+from .remade import REMADE, SOCKETCALL, SOCKETCALLS
 from .table import REROOTS, ROWS, Row
 
-# Calls that give EINTR for a stop, and have done nothing when they do; name, number of x86-64, of i386.
-REMADE: tuple[tuple[str, int | None, int | None], ...] = (
-    ("epoll_wait", 232, 256),
-    ("epoll_pwait", 281, 319),
-    ("epoll_pwait2", 441, 441),
-    ("rt_sigtimedwait", 128, 177),
-    ("rt_sigtimedwait_time64", None, 421),
-    ("semop", 65, None),
-    ("semtimedop", 220, None),
-    ("semtimedop_time64", None, 420),
-    ("ipc", None, 117),
-    ("io_getevents", 208, 247),
-    ("io_pgetevents", 333, 385),
-    ("io_pgetevents_time64", None, 416),
-    ("io_uring_enter", 426, 426),
-    # Of a socket with a time-out (SO_RCVTIMEO, SO_SNDTIMEO of socket(7)).
-    ("read", 0, 3),
-    ("readv", 19, 145),
-    ("accept", 43, None),
-    ("accept4", 288, 364),
-    ("recvfrom", 45, 371),
-    ("recvmsg", 47, 372),
-    ("recvmmsg", 299, 337),
-    ("recvmmsg_time64", None, 417),
-    ("sendto", 44, 369),
-    ("sendmsg", 46, 370),
-    ("sendmmsg", 307, 345),
-)
-# socketcall(2) of i386, and those of its calls that are of that kind: all but those that make, bind or connect a socket.
-_SOCKETCALL, _SOCKETCALLS = 102, frozenset((5, 9, 10, 11, 12, 16, 17, 18, 19, 20))
 ENDING = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 BLOCKED = ENDING | {signal.SIGCHLD}   # what the caller must block: they are waited for
 _PASSES = 100          # over the family, until nobody new is in it
@@ -94,6 +65,8 @@ class Ears:
     born: Callable[[int], None]               # a process is there, or executes another program
     left: Callable[[int, int], None]          # one of the family can't be watched: process, errno of ptrace(2)
     watching: Callable[[int, int], None]      # the family is seized: so many processes and threads
+    ended: Callable[[int, int], None] = lambda _process, _status: None   # a process has ended: status as of wait(2)
+    failed: Callable[[SyscallRecord], None] | None = None   # a call that is not in the table, or names nothing, has failed
 
 
 @dataclass(slots=True)
@@ -102,6 +75,7 @@ class _Thread:
     announced: bool = False                # its maker's event, which may come after its own first stop, has come
     pending: SyscallRecord | None = None   # the call of the table that it is in
     remade: bool = False                   # its call was rewound, and has not begun again
+    inside: SyscallEntry | None = None     # the call that it is in
 
 
 def watch(process: int, seconds: float, rerooted: bool, ears: Ears) -> Over:
@@ -172,6 +146,7 @@ class _Loop:
         }
         self.threads: dict[int, _Thread] = {}
         self.programs: dict[int, str] = {}
+        self.names: dict[int, str] = {}
         self.ended: set[int] = set()      # threads whose end came before the event that announces them
 
     def seize_family(self, first: int) -> None:
@@ -216,7 +191,7 @@ class _Loop:
     def handle(self, stop: Stop) -> None:
         """Do what a stop asks for and let the thread go on."""
         if stop.kind is StopKind.ENDED:
-            self._end(stop.thread)
+            self._end(stop)
             return
         with contextlib.suppress(ThreadGone):
             thread = self.threads.get(stop.thread) or self._appear(stop.thread)
@@ -258,7 +233,7 @@ class _Loop:
         call = ptrace.interrupted_call(thread_id)
         if call is None or is_signalled(thread_id):
             return
-        if call[:2] in self.remade or (call[:2] == (I386, _SOCKETCALL) and call[2] in _SOCKETCALLS):
+        if call[:2] in self.remade or (call[:2] == (I386, SOCKETCALL) and call[2] in SOCKETCALLS):
             ptrace.rewind(thread_id)
             thread.remade = True
 
@@ -275,28 +250,46 @@ class _Loop:
     def _call(self, thread_id: int, thread: _Thread) -> None:
         at = ptrace.syscall_stop(thread_id)
         if isinstance(at, SyscallEntry):
-            thread.remade = False
+            thread.remade, thread.inside = False, at
             row = self.tables.get(at.architecture, {}).get(at.number)
             thread.pending = self._record(thread_id, thread, row, at) if row is not None else None
             return
+        inside, thread.inside = thread.inside, None
         if at == -errno.EINTR:
             self._make_again(thread_id, thread)
         if thread.pending is not None and at is not None:
             record, thread.pending = thread.pending, None
             self.rerooted = self.rerooted or (record.syscall in REROOTS and at >= 0)
             self.ears.call(replace(record, result=at))
+        elif self.ears.failed and inside is not None and at is not None and at < 0 and at != -errno.EINTR:
+            self.ears.failed(self._other(thread_id, thread, inside, at))
 
     def _record(self, thread_id: int, thread: _Thread, row: Row, entry: SyscallEntry) -> SyscallRecord | None:
+        program = self._program(thread_id, thread)
+        return record_call(thread_id, thread.process, program, row, entry, rerooted=self.rerooted)
+
+    def _other(self, thread_id: int, thread: _Thread, entry: SyscallEntry, result: int) -> SyscallRecord:
+        row = self.tables.get(entry.architecture, {}).get(entry.number)
+        if entry.architecture == X86_64 and not self.names:
+            self.names = ptrace.syscall_names()
+        known = self.names.get(entry.number, "") if entry.architecture == X86_64 else ""
+        name = row.name if row is not None else known or f"system call {entry.number}"
+        architecture = "i386" if entry.architecture == I386 else "x86-64"
+        program = self._program(thread_id, thread)
+        return SyscallRecord(thread.process, thread_id, program, name, architecture, (), 0, result, entry.words)
+
+    def _program(self, thread_id: int, thread: _Thread) -> str:
         program = self.programs.get(thread.process)
         if program is None:
             program = self.programs[thread.process] = program_of(thread_id)
-        return record_call(thread_id, thread.process, program, row, entry, rerooted=self.rerooted)
+        return program
 
     def _exec(self, stop: Stop, thread: _Thread) -> None:
         # See .tracer: an exec by a thread that is not the leader is told under the leader's id.
         if stop.message != stop.thread:
             former = self.threads.pop(stop.message, None)
             thread.pending = former.pending if former is not None else None
+            thread.inside = former.inside if former is not None else None
             if former is not None and not former.announced:
                 self.ended.add(stop.message)
         thread.process = stop.thread
@@ -304,8 +297,10 @@ class _Loop:
         self.programs.pop(stop.thread, None)
         self.ears.born(stop.thread)
 
-    def _end(self, thread_id: int) -> None:
-        thread = self.threads.pop(thread_id, None)
+    def _end(self, stop: Stop) -> None:
+        thread = self.threads.pop(stop.thread, None)
         if thread is not None and not thread.announced:
-            self.ended.add(thread_id)
-        self.programs.pop(thread_id, None)
+            self.ended.add(stop.thread)
+        if thread is None or thread.process == stop.thread:
+            self.ears.ended(stop.thread, stop.status)
+        self.programs.pop(stop.thread, None)

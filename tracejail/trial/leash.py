@@ -39,12 +39,16 @@ class Leash:
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """A descriptor to wait for, and what to do when it is readable."""
-        return {self._ours.fileno(): self._hear}
+        return {self._ours.fileno(): self.hear}
+
+    def prepare(self) -> None:
+        """Make the process, where it is to be there before the first command."""
+        if not self.process:
+            self._fork()
 
     def begin(self, command: str, environment: dict[str, str], output: int, ended: Callable[[int], None]) -> int:
         """Start a shell command in the target's network; `ended` is told its status. Gives a number for it."""
-        if not self.process:
-            self._fork()
+        self.prepare()
         self._count += 1
         self._ended[self._count] = ended
         # In files, which have room for any of them: a datagram has not.
@@ -65,7 +69,7 @@ class Leash:
         poll = select.poll()
         poll.register(self._ours, select.POLLIN)
         while number in self._ended and poll.poll(max(0.0, limit - monotonic()) * 1000):
-            self._hear()
+            self.hear()
         if number in self._ended:
             self._ended.pop(number)(_KILLED)
 
@@ -79,6 +83,15 @@ class Leash:
         self._ours.close()
         self._theirs.close()
 
+    def let_end(self) -> None:
+        """End the process and all that it has started, and wait for that; for one who does not wait for all children."""
+        self._ours.close()
+        if self.process:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.process, 0)
+        else:
+            self._theirs.close()
+
     def _send(self, what: int, number: int, descriptors: tuple[int, ...] = ()) -> None:
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
@@ -86,7 +99,8 @@ class Leash:
         except (BrokenPipeError, ConnectionResetError):
             self.lost()
 
-    def _hear(self) -> None:
+    def hear(self) -> None:
+        """Tell of the commands that have ended."""
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             while word := self._ours.recv(_WORDS.size, socket.MSG_DONTWAIT):
                 number, status = _WORDS.unpack(word)

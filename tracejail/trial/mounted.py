@@ -21,7 +21,8 @@ from .target import MOUNT_TYPES
 _OWN = frozenset(kind for kind, _ in MOUNT_TYPES.values())
 _SPARED = "256m"   # of memory, as tmpfs(5) has it
 _MOST = 200_000    # names that are looked at
-_FLAGS = {"ro": mounts.MS_RDONLY, "nosuid": mounts.MS_NOSUID, "nodev": mounts.MS_NODEV, "noexec": mounts.MS_NOEXEC}
+FLAGS = frozenset(("ro", "nosuid", "nodev", "noexec"))   # those that a program meets
+_BITS = {"ro": mounts.MS_RDONLY, "nosuid": mounts.MS_NOSUID, "nodev": mounts.MS_NODEV, "noexec": mounts.MS_NOEXEC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,19 @@ def full(place: str) -> str:
     if status.f_blocks and not status.f_bavail:
         return "space"
     return "inodes" if status.f_files and not status.f_favail else ""
+
+
+def mounts_of(process: int, root: int, path: str) -> tuple[MountLine, ...]:
+    """The same for the root directory of a process, which is open here, and lies at `path` ("" where it is not to be had so)."""
+    inner = shown_at("/", mount_lines(str(process)))
+    if inner and inner[0].point == "/":
+        return inner
+    # Of the mount that a root lies in the midst of its process is told nothing.
+    outer = jail_mounts(path)[:1] if path else ()
+    flags = os.fstatvfs(root).f_flag   # with those of the mount, statvfs(3); as MS_*
+    own = frozenset(name for name, bit in _BITS.items() if flags & bit)
+    first = outer[0] if outer else MountLine("/", "/", own, "its file system", "")
+    return (MountLine("/", first.root, own, first.type, first.source), *inner)
 
 
 def _inner(line: MountLine, path: str) -> MountLine:
@@ -130,7 +144,7 @@ def _layer(stack: contextlib.ExitStack, place: str, line: MountLine, above: int 
     if stat.S_ISDIR(os.stat(place).st_mode):
         lower = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, lower)
-        flags = sum(bit for name, bit in _FLAGS.items() if name in line.flags)
+        flags = sum(bit for name, bit in _BITS.items() if name in line.flags)
         return stack.enter_context(overlay_tree(lower, flags, above, most or "50%"))
     bound = mounts.clone(place)  # a file, a device or a socket that is bound: those of the host itself
     stack.callback(os.close, bound)
