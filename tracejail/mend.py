@@ -89,6 +89,8 @@ class Mender:
                 self._cache(supply)
             case Kind.MOUNT:
                 self._mount_point(supply, action)
+            case Kind.CHANGEABLE:
+                self.notes[f"{action.path} is left as it is: chattr(1) is for whoever made it so"] = None
             case _:
                 pass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 
 from .escape import escape
 
@@ -49,16 +50,15 @@ def remedy(finding: Finding, options: TrialOptions) -> list[str]:
     return commands(finding.actions, os.path.abspath(options.jail), os.path.abspath(options.host_root))
 
 
-def again(options: TrialOptions) -> str:
-    """The command that does the remedies."""
-    user = ("-u", options.user) if options.user else ()
-    return shlex.join(("tracejail", "doctor", "--apply", "-j", options.jail, *user, *options.argv))
+def again() -> str:
+    """The command that does the remedies: that of now, and one word more."""
+    return shlex.join(("tracejail", "doctor", "--apply", *(word for word in sys.argv[2:] if word != "--fix")))
 
 
 def _can_be_done(finding: Finding) -> bool:
     from tracejail.doctor.finding import Confidence, Kind
 
-    words = (Kind.ADVICE, Kind.MOUNT)
+    words = (Kind.ADVICE, Kind.MOUNT, Kind.CHANGEABLE)
     return finding.confidence is not Confidence.POSSIBLE and any(action.kind not in words for action in finding.actions)
 
 
@@ -97,7 +97,7 @@ def report(diagnosis: Diagnosis, options: TrialOptions, verbose: bool) -> list[s
         if len(found) > _MOST + 5:
             lines.append(f"  and {len(found) - _MOST - 5} more")
     if diagnosis.facts.argv and diagnosis.facts.held is None and any(map(_can_be_done, found)):
-        lines += ["", f"tracejail does it, and looks again: {escape(again(options))}"]
+        lines += ["", f"tracejail does it, and looks again: {escape(again())}"]
     if diagnosis.status == 3 and run is not None:
         last = [call for call in run.calls if call.failed][-_LAST_CALLS:]
         lines += ["", "no cause is known. Its last calls that failed:", *(f"     {cut(call_line(call))}" for call in last)]
