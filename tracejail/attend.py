@@ -111,6 +111,8 @@ def _look_at(process: int) -> _Daemon:
     if _is_ours(thread, root):
         raise _no_jail(process, root)
     words = command_line(thread)
+    if len(words) == 1:
+        words = tuple(words[0].split(" "))  # it has written a title over its arguments, in which they may be
     return _Daemon(
         process,
         root.inner(exe) or exe,

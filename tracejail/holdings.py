@@ -66,7 +66,8 @@ def _is_silent(root: int, path: str) -> bool:
     except OSError:
         return False
     try:
-        return stat.S_ISSOCK(os.fstat(found).st_mode) and not is_listened_to(found)
+        # What is no socket, as the file that one was bound over, is none that anybody listens on.
+        return not stat.S_ISSOCK(os.fstat(found).st_mode) or not is_listened_to(found)
     finally:
         os.close(found)
 

@@ -13,6 +13,7 @@ from tests.doctor.jails import Case, check, copy, diagnosis, empty_jail, put, sc
 from tests.tool import tracejail
 
 _DASH, _PERL = "/bin/dash", "/usr/bin/perl"
+_TOOLS = ("cat", "rm", "mkdir", "mknod", "chmod", "chown", "hostname")
 _SERVES = (
     "use Socket; socket(S, PF_INET, SOCK_STREAM, 0) or die; bind(S, sockaddr_in(0, INADDR_LOOPBACK)) or die; listen(S, 1) or die;"
     "$SIG{TERM} = sub { exit 0 }; sleep 1 while 1;"
@@ -92,16 +93,18 @@ def test_the_host_is_not_changed() -> None:
     hurts = (
         f"echo x > {place}/new; rm {place}/kept; mkdir /tracejail-was-here; kill -9 {os.getpid()};"
         f"mknod {place}/disk b 1 0 && cat {place}/disk; head -c 1 /dev/vda /dev/sda /dev/mem /dev/kmsg; hostname hurt;"
-        "echo 1 > /proc/sys/kernel/panic; cat /etc/shadow > /dev/null || exit 9; exit 4"
+        "chmod 700 /dev/null; chown 1 /dev/zero; echo 1 > /proc/sys/kernel/panic; cat /etc/shadow > /dev/null || exit 9; exit 4"
     )
     try:
         with empty_jail() as jail:
-            put(jail, _DASH, "/bin/cat", "/bin/rm", "/bin/mkdir", "/bin/mknod", "/usr/bin/head", "/bin/hostname")
+            put(jail, _DASH, "/usr/bin/head", *(f"/bin/{name}" for name in _TOOLS))
             panic = Path("/proc/sys/kernel/panic").read_text()
+            devices = [(os.stat(path).st_mode, os.stat(path).st_uid) for path in ("/dev/null", "/dev/zero")]
             case = Case("hurts", lambda _: None, (_DASH, "-c", hurts), "", options=("--compare", "always"))
             said = diagnosis(jail, case)
             assert said["compared"]["ended"] == "exited with status 4"
             assert Path("/proc/sys/kernel/panic").read_text() == panic
+            assert [(os.stat(path).st_mode, os.stat(path).st_uid) for path in ("/dev/null", "/dev/zero")] == devices
         assert [each.name for each in place.iterdir()] == ["kept"]
         assert not Path("/tracejail-was-here").exists()
         assert os.uname().nodename != "hurt"

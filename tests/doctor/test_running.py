@@ -143,13 +143,15 @@ def _web_server(jail: Path, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _web(site: bool) -> Iterator[tuple[Path, int, int]]:
+def _web(site: bool, *words: str) -> Iterator[tuple[Path, int, int]]:
     port = _free_port()
     with empty_jail() as jail:
         _web_server(jail, port)
+        if "-c" in words:
+            (jail / "etc/nginx/nginx.conf").rename(jail / words[-1].lstrip("/"))
         if site:
             script(jail, "/etc/nginx/sites-enabled/default", "# none\n", 0o644)
-        with _in_chroot(jail, "/usr/sbin/nginx", "-g", "daemon off;") as process:
+        with _in_chroot(jail, "/usr/sbin/nginx", "-g", "daemon off;", *words) as process:
             _until(lambda: _answer(port) == "alive\n")
             yield jail, process, port
 
@@ -177,6 +179,13 @@ def test_an_include_directory_that_was_emptied(words: tuple[str, ...]) -> None:
         assert not [each for each in _doctor(process, *words)["findings"] if each["path"] == found["path"]]
 
 
+def test_the_configuration_that_its_title_names() -> None:
+    with _web(False, "-c", "/srv/own.conf") as (_, process, _):
+        found = _found(_doctor(process, "--static"), "empty-directory")
+        assert found["path"] == "/etc/nginx/sites-enabled"
+        assert found["evidence"][0].startswith("/srv/own.conf: include /etc/nginx/sites-enabled/*;")
+
+
 def test_a_healthy_one() -> None:
     with _web(site=True) as (_, process, port):
         ask = ("--exercise", f"curl -sf --noproxy '*' http://127.0.0.1:{port}/")
@@ -199,9 +208,9 @@ _LOST = {
 }
 
 
-@pytest.mark.parametrize("left", (False, True), ids=("removed", "left behind"))
+@pytest.mark.parametrize("left", ("", "socket", "file"), ids=("removed", "left behind", "bound over"))
 @pytest.mark.parametrize("name", _LOST)
-def test_a_log_that_was_lost(name: str, left: bool) -> None:
+def test_a_log_that_was_lost(name: str, left: str) -> None:
     does, words = _LOST[name]
     with empty_jail() as jail:
         put(jail, "/usr/bin/perl")
@@ -210,13 +219,15 @@ def test_a_log_that_was_lost(name: str, left: bool) -> None:
         with _perl(jail, does) as (process, port):
             assert _answer(port) == "alive\n"   # it is connected
             service.close()
-            if not left:
+            if left != "socket":
                 (jail / "dev/log").unlink()
+            if left == "file":
+                (jail / "dev/log").touch()
             before = digest(jail)
             ask = f"curl -sf --noproxy '*' http://127.0.0.1:{port}/"
             drive = [*words, f"{ask} && {ask}"] if words else []
             said = _doctor(process, *drive)
-            assert said["findings"][0]["path"] == "/dev/log"
+            assert [each["path"] for each in _causes(said)] == ["/dev/log"]
             assert said["findings"][0]["confidence"] == "likely"
             assert said["status"] == 1
             assert digest(jail) == before

@@ -49,7 +49,7 @@ class Talk:
 @dataclass(frozen=True, slots=True)
 class Held:
     """All of that, of a process and those that descend from it. `root` is the path of its root directory, "" where that has
-    no name any more. `silent`: sockets of the root that nobody is bound to."""
+    no name any more. `silent`: places of sockets that nobody is bound to, or where another thing is."""
 
     process: int
     root: str

@@ -111,7 +111,8 @@ def talks(facts: Facts) -> Iterator[Finding]:
             continue
         seen.add(path)
         refused = tuple(call for call in facts.failed(*_REFUSED) if _is_of(call, each))
-        again = tuple(call for call in facts.failed(*GONE, -errno.ECONNREFUSED) if call.path == path)
+        if any(call.path == path for call in facts.failed(*GONE, -errno.ECONNREFUSED)):
+            continue  # it has tried to connect anew: the rules about sockets tell of it
         node = facts.jail.way(path).found
         if node is not None and not (facts.held and path in facts.held.silent):
             confidence, state = Confidence.POSSIBLE, "a service listens there again, and it has to connect anew"
@@ -122,17 +123,19 @@ def talks(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "log-socket" if path == LOG else "lost-service", confidence, path,
             f"{each.program} sends to {path}, and the service there has ended: what it sends is lost; {state}",
-            (advice(path),), (*again, *refused), quiet=True, weight=10,
+            (advice(path),), refused, quiet=True, weight=10,
             evidence=(f"/proc/PID/fd/{each.number} of {each.program}: connected to {each.spelled}, which is closed",),
         )
 
 
 def silent_log(facts: Facts) -> Iterator[Finding]:
     """The socket of the system log is there, and nobody is bound to it."""
-    if facts.held is not None and LOG in facts.held.silent and facts.jail.way(LOG).found is not None:
+    if any(call.path == LOG for call in facts.failed(-errno.ECONNREFUSED)):
+        return  # told by what it asked for
+    if facts.held is not None and LOG in facts.held.silent:
         yield Finding(
             "log-socket", Confidence.LIKELY, LOG, f"nobody listens on {LOG} of its root: what is told to the system log is lost",
-            (advice(LOG),), tuple(call for call in facts.failed(-errno.ECONNREFUSED) if call.path == LOG), quiet=True, weight=10,
+            (advice(LOG),), quiet=True, weight=10,
         )
 
 

@@ -12,7 +12,7 @@ from .consequence import weighed
 from .facts import GONE, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import make_directory
-from .running import LOG, advice
+from .running import LOG, advice, is_log
 
 _TALKS = frozenset(("connect", "sendto", "sendmsg", "sendmmsg"))
 _SENDS = frozenset(("send", "sendto", "sendmsg", "sendmmsg"))
@@ -67,6 +67,8 @@ def stale(facts: Facts) -> Iterator[Finding]:
 
 def _had_one(facts: Facts, calls: list[Call]) -> bool:
     """Whether a process that looks for a service in vain was refused by one before: it was connected, and has lost it."""
+    if facts.held is not None and any(talk.gone and is_log(facts, talk) for talk in facts.held.talks):
+        return True
     first = {call.record.process: call.order for call in reversed(calls)}
     return any(
         call.order < first.get(call.record.process, 0) and call.name in _SENDS and not call.path and not call.record.address
@@ -81,6 +83,8 @@ def no_socket(facts: Facts) -> Iterator[Finding]:
         if here is None or here.type is EntryType.SOCKET:
             continue
         confidence, quiet = weighed(facts, calls)
+        if path == LOG:
+            confidence = Confidence.LIKELY
         yield Finding(
             "no-socket", confidence, path, f"{path} is no socket in the jail ({here.type.value})",
             (Action(Kind.REMOVE, path),), tuple(calls), evidence=(here.standing,), weight=15, quiet=quiet,

@@ -165,7 +165,7 @@ def _enter_root(stage: Stage) -> None:
     mounts.make_private()
     # A user namespace may have a proc of its own only while it sees a whole one: they are made before the root is left.
     made = [(_new(file_system), path) for file_system, path in stage.mounts]
-    bound = [(mounts.clone(device), path) for device, path in stage.devices if path != _PTMX]
+    bound = [(_device(device), path) for device, path in stage.devices if path != _PTMX]
     # Any directory will do: the mount moves from here to the root at once.
     mounts.attach(stage.root, "/proc")
     mounts.enter_root(stage.root)
@@ -173,6 +173,18 @@ def _enter_root(stage: Stage) -> None:
         mounts.attach(descriptor, path)
     for file_system, path in stage.mounts:
         _finish(file_system, path, any(path == _PTMX for _, path in stage.devices))
+
+
+def _device(device: str) -> int:
+    """A device file of the outside, to be bound: it can be used, and its owner and mode can't be changed through it."""
+    mount = mounts.clone(device)
+    try:
+        mounts.set_read_only(mount)
+    except OSError as error:
+        # Before Linux 5.12. Without root of the outside nobody changes them anyway.
+        if error.errno != errno.ENOSYS or powers().everybody:
+            raise
+    return mount
 
 
 def _reap(channel: socket.socket, able: Powers) -> None:

@@ -99,9 +99,7 @@ def mounted(jail: str, above: int = -1) -> Iterator[Mounted]:
         shown = _show(stack, jail, jail_mounts(jail), above)
         heard = []
         for path in live_sockets(jail):
-            bound = mounts.clone(jail.rstrip("/") + path)
-            stack.callback(os.close, bound)
-            heard.append((bound, path))
+            heard.append((_bound(stack, jail.rstrip("/") + path), path))
         yield replace(shown, attached=(*shown.attached, *heard))
 
 
@@ -146,7 +144,11 @@ def _layer(stack: contextlib.ExitStack, place: str, line: MountLine, above: int 
         stack.callback(os.close, lower)
         flags = sum(bit for name, bit in _BITS.items() if name in line.flags)
         return stack.enter_context(overlay_tree(lower, flags, above, most or "50%"))
-    bound = mounts.clone(place)  # a file, a device or a socket that is bound: those of the host itself
+    return _bound(stack, place)  # a file, a device or a socket that is bound: those of the host itself
+
+
+def _bound(stack: contextlib.ExitStack, place: str) -> int:
+    bound = mounts.clone(place)
     stack.callback(os.close, bound)
     mounts.set_read_only(bound)
     return bound
