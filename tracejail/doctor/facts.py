@@ -5,14 +5,21 @@ from __future__ import annotations
 
 import errno
 import posixpath
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from tracejail.model import EntryType, SyscallRecord
+from tracejail.model import EntryType, SyscallRecord, Want
 
 _SAID = 1 << 16   # bytes of what it said that are looked at
+# A program that lives prints names for many reasons: where it complains of one it has missed something.
+_COMPLAINS = re.compile(
+    r"no such|can(?:not|n't|'t)|could(?: not|n't)|unable|fail|error|warn|missing|denied|invalid|lacks?\b|refus"
+    r"|n[o']t (?:be |been )?(?:found|exist|available|open|load|read|access|permitted|configured)",
+    re.IGNORECASE,
+)
 _OF_CALLER = frozenset(("PWD", "OLDPWD"))   # of the shell that called doctor
 GONE = (-errno.ENOENT, -errno.ENOTDIR)
 REFUSED = (-errno.EACCES, -errno.EPERM)
@@ -205,6 +212,11 @@ class RunFacts:
         return b"\n".join(part[-_SAID:] for part in parts).decode("utf-8", "surrogateescape")
 
     @cached_property
+    def complaints(self) -> str:
+        """The lines of that in which it complains."""
+        return "\n".join(line for line in self.said.splitlines() if _COMPLAINS.search(line))
+
+    @cached_property
     def failures(self) -> tuple[tuple[int, ...], ...]:
         """Of each process that ended badly the calls that failed, by their order."""
         by_process: dict[int, list[int]] = {end.process: [] for end in self.ends if end.status}
@@ -250,6 +262,23 @@ class Facts:
     def left_over(self) -> frozenset[str]:
         """Paths that are known from the environment of doctor's caller alone, and that a shell looks for."""
         return frozenset(value for name, value in self.environment if name in _OF_CALLER)
+
+    def settled(self, path: str) -> str:
+        """Where a path lies in the jail, whether it is there or not: the links above it are followed."""
+        at, rest = posixpath.normpath(path), ""
+        while (found := self.jail.way(at).found) is None and at != "/":
+            at, rest = posixpath.dirname(at), f"/{posixpath.basename(at)}{rest}"
+        return f"{found.path.rstrip('/') if found is not None else ''}{rest}" or "/"
+
+    @cached_property
+    def made(self) -> dict[str, tuple[int, int]]:
+        """What the program made, with the orders of the first and the last call by which it did."""
+        found: dict[str, tuple[int, int]] = {}
+        for call in self.calls():
+            if not call.failed and call.path and call.record.arguments[-1].want is Want.CREATE:
+                path = self.settled(call.path)
+                found[path] = (found.get(path, (call.order, 0))[0], call.order)
+        return found
 
     def mount_of(self, path: str) -> JailMount | None:
         """The mount that a path of the jail lies on; None where the mounts are not known."""

@@ -118,7 +118,11 @@ def static_libraries(facts: Facts) -> Iterator[Finding]:
     if facts.run is not None:
         return
     for program in (facts.program,) if facts.program else facts.programs:
-        for lost in facts.jail.lost(program):
+        found = facts.jail.lost(program)
+        known = {lost.name for lost in facts.host.lost(program)} if found and not facts.argv else set()
+        for lost in found:
+            if lost.name in known:
+                continue  # nobody asked for it, and it is no better on the host
             on_host = facts.host.library(lost.name, program)
             where = f"the host has it at {on_host}" if on_host else "and the host has it not either"
             yield Finding(

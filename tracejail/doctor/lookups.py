@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
-from .consequence import dies, mentioned
+from .consequence import dies, helped_itself, mentioned
 from .facts import GONE, Call, Facts
 from .finding import Confidence, Finding
 from .remedies import bring, bring_tree, make_directory
@@ -66,7 +66,8 @@ def absent(facts: Facts) -> Iterator[Finding]:
             stop, rule = here.lead, "dangling-link"
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
-        poorer, matters = _poorer(facts, path), dies(facts) or mentioned(facts, calls)
+        poorer = _poorer(facts, path)
+        matters = not helped_itself(facts, path, calls[-1]) and (dies(facts) or mentioned(facts, calls))
         finding = Finding(
             rule, Confidence.LIKELY if matters or poorer else Confidence.POSSIBLE, stop,
             f"{message}: {poorer}" if poorer else message, actions, tuple(calls), quiet=not matters, general=True,
@@ -94,16 +95,19 @@ def parent(facts: Facts) -> Iterator[Finding]:
         if argument is None or argument.want is not Want.CREATE:
             continue
         directory = os.path.dirname(call.path.rstrip("/")) or "/"
-        if facts.jail.way(directory).found is None:
+        if facts.jail.way(directory).found is None and not helped_itself(facts, directory, call):
             found.setdefault(directory, []).append(call)
     for directory, calls in found.items():
         first = next((above for above in _from_top(directory) if facts.jail.way(above).found is None), directory)
         made = calls[0].path
+        # Where the host lacks it too, the program has another place for it, or does without.
+        matters = dies(facts) or mentioned(facts, calls)
+        missed = matters or facts.host.way(directory).found is not None
         yield Finding(
-            "parent", Confidence.LIKELY, directory,
+            "parent", Confidence.LIKELY if missed else Confidence.POSSIBLE, directory,
             f"{directory} is not in the jail, and {calls[0].record.program} wants to make {os.path.basename(made)} in it",
             make_directory(facts, directory, uid=facts.uid, gid=facts.gid), tuple(calls), weight=10, general=True,
-            evidence=(f"{first}: not there",) if first != directory else (),
+            quiet=not matters, evidence=(f"{first}: not there",) if first != directory else (),
         )
 
 
