@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import Case, check, copy, empty_jail, put, script
+from tests.doctor.jails import Case, check, copy, diagnosis, empty_jail, put, script
 from tests.tool import tracejail
 
 _LIBRARIES = "/lib/x86_64-linux-gnu"
@@ -62,7 +62,6 @@ CASES = (
     Case("N2", _names("/usr/bin/whoami"), ("/usr/bin/whoami",), "/etc/passwd", "cannot find name"),
     Case("N13", _names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "protocols", "tcp"), "/etc/protocols"),
     Case("N9", _names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "ahosts", "localhost"), "/etc/hosts"),
-    Case("T1", _learned("/usr/bin/date", gone="/etc/localtime"), ("/usr/bin/date",), "/etc/localtime", "UTC"),
     Case("T2, by its environment", _names("/usr/bin/date"), ("/usr/bin/date",), "/usr/share/zoneinfo/Europe/Paris",
          options=("-E", "TZ=Europe/Paris", "-E", "LC_ALL=C")),
     Case("T6", _names("/usr/bin/perl"), ("/usr/bin/perl", "-e", "print 1"), "/usr/lib/locale/C.utf8/LC_CTYPE",
@@ -80,3 +79,18 @@ CASES = (
 def test_case(case: Case) -> None:
     with empty_jail() as jail:
         check(jail, case)
+
+
+@pytest.mark.parametrize(("zone", "found"), [("Europe/Paris", True), ("Etc/UTC", False)])
+def test_t1(zone: str, found: bool) -> None:
+    """The time zone of the host is lost; where that is UTC, nothing is."""
+    case = Case("T1", _learned("/usr/bin/date", gone="/etc/localtime"), ("/usr/bin/date",), "/etc/localtime")
+    with empty_jail() as jail:
+        case.build(jail)
+        host = jail.parent / "host"
+        shutil.copytree(jail, host, symlinks=True, ignore=lambda *_: ["dev"])
+        shutil.copy(f"/usr/share/zoneinfo/{zone}", host / "etc/localtime")
+        said = diagnosis(jail, case, "--from", str(host))
+        likely = [each["path"] for each in said["findings"] if each["confidence"] == "likely"]
+        assert likely == (["/etc/localtime"] if found else []), said["findings"]
+        assert said["status"] == found

@@ -31,6 +31,8 @@ _OTHERS_WRITE, _OTHERS, _SET_ID = 0o022, 0o077, 0o6000
 def empty(facts: Facts) -> Iterator[Finding]:
     """A directory that was listed, and is empty where the host's is not."""
     seen: set[str] = set()
+    # Who lists the directory above as well goes through a tree, and does not look for what this one may hold.
+    listed = {(call.record.program, call.path) for call in facts.calls() if call.name in _LISTS and not call.failed}
     for call in facts.calls():
         if call.failed or call.name not in _LISTS or call.path in seen:
             continue
@@ -40,7 +42,8 @@ def empty(facts: Facts) -> Iterator[Finding]:
             continue
         if here.type is not EntryType.DIRECTORY or facts.jail.names(here.path) or not _read(facts, host.path):
             continue
-        read = f"{host.path}/".startswith(_READ)
+        walks = (call.record.program, posixpath.dirname(call.path.rstrip("/"))) in listed
+        read = f"{host.path}/".startswith(_READ) and not walks
         yield Finding(
             "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, here.path,
             f"{here.path} is empty in the jail; {call.record.program} lists it, and on the host it has "

@@ -118,6 +118,9 @@ def static_libraries(facts: Facts) -> Iterator[Finding]:
     if facts.run is not None:
         return
     for program in (facts.program,) if facts.program else facts.programs:
+        own = facts.jail.program(program)
+        if own.kind == "elf" and not own.interpreter and not facts.argv:
+            continue  # a library with an x bit: who loads it may have a search path for it
         found = facts.jail.lost(program)
         known = {lost.name for lost in facts.host.lost(program)} if found and not facts.argv else set()
         for lost in found:

@@ -33,7 +33,13 @@ _POORER = (
 )
 
 
+_ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
+_OF_UTC = b"\nUTC0\n"    # the end of a file of tzfile(5)
+
+
 def _poorer(facts: Facts, path: str) -> str:
+    if path.startswith(_ZONES) and facts.host.start(path).endswith(_OF_UTC):
+        return ""  # nothing is lost
     for start, what in _POORER:
         if f"{path}/".startswith(start + "/"):
             # Nearly every program looks for a locale, and most say nothing in it: it counts where that is complained of.
