@@ -137,9 +137,8 @@ class View:
                         pending.append(node.path)
         return tuple(found)
 
-    def library(self, soname: str, like: str) -> str:
+    def library(self, soname: str, like: str, want: Program) -> str:
         """By the cache first, as the loader does; then by the directories that such a file lies in."""
-        want = self.program(like)
         places = [path for name, path in self.cache() if name == soname]
         if like:
             places.append(f"{os.path.dirname(like)}/{soname}")

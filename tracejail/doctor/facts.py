@@ -128,8 +128,9 @@ class Tree(Protocol):
     def everything(self) -> tuple[Node, ...]:
         """All objects of the tree on its own file systems, in no order that matters; of a huge one as many as are kept."""
 
-    def library(self, soname: str, like: str) -> str:
-        """Where the tree's loader finds a library for a program `like`; "" where it does not."""
+    def library(self, soname: str, like: str, want: Program) -> str:
+        """Where the tree's loader finds a library for a program at `like`, which need not be in this tree: `want` says what it
+        is. "" where it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from .remedies import bring, make_directory
 _OPENS = frozenset(("open", "openat", "openat2"))
 _NAME = re.compile(r"\.so(\.[0-9A-Za-z_.-]+)?$")
 _INDEXES = ("ld.so.", "gconv-modules")     # the loader's own files, which end like a library
+_LOADER = re.compile(r"ld(-[a-z0-9_-]+)?\.so\b")
 _DEFAULT = re.compile(r"(/usr)?/lib(64|32|x32)?(/[a-z0-9_]+-linux-[a-z0-9]+)?$")   # directories that need no cache
 _SELF = "/proc/self/exe"                   # readlink(2) of it is how $ORIGIN is known
 _VERSION = re.compile(r"^(?:\S+: )?(\S+): version `([^']+)' not found", re.MULTILINE)
@@ -48,7 +49,8 @@ def _lost(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding |
     matters = name in run.said or died
     paths = [call.path for call in calls]
     here = _anywhere(facts, name, program)
-    on_host = facts.host.library(name, program) or next((path for path in paths if facts.host.way(path).found), "")
+    there = (path for path in paths if facts.host.way(path).found)
+    on_host = facts.host.library(name, program, facts.jail.program(program)) or next(there, "")
     if not matters and not on_host:
         return None
     confidence = Confidence.CERTAIN if matters and (here or on_host) else Confidence.LIKELY
@@ -119,14 +121,12 @@ def static_libraries(facts: Facts) -> Iterator[Finding]:
         return
     for program in (facts.program,) if facts.program else facts.programs:
         own = facts.jail.program(program)
-        if own.kind == "elf" and not own.interpreter and not facts.argv:
-            continue  # a library with an x bit: who loads it may have a search path for it
         found = facts.jail.lost(program)
         known = {lost.name for lost in facts.host.lost(program)} if found and not facts.argv else set()
         for lost in found:
-            if lost.name in known:
-                continue  # nobody asked for it, and it is no better on the host
-            on_host = facts.host.library(lost.name, program)
+            if lost.name in known or (_LOADER.match(lost.name) and facts.jail.way(own.interpreter).found is None):
+                continue  # nobody asked for it, and it is no better on the host; or it is the loader, which is lost as such
+            on_host = facts.host.library(lost.name, program, own)
             where = f"the host has it at {on_host}" if on_host else "and the host has it not either"
             yield Finding(
                 "library", Confidence.CERTAIN if on_host else Confidence.LIKELY, on_host or lost.name,
