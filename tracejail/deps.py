@@ -6,6 +6,7 @@ import os
 
 from tracejail.model import EntryType, JailPath
 from tracejail.resolve.closure import Dependency, closure
+from tracejail.resolve.elf import ElfFacts
 from tracejail.resolve.host import HostRoot, inspect, open_host_root
 from tracejail.trial.walk import Found, Place, walk
 
@@ -16,8 +17,8 @@ def deps(root: str, paths: list[str]) -> list[Dependency]:
     return closure_of(open_host_root(root), ["/" + path.lstrip("/") for path in absolute])
 
 
-def closure_of(host: HostRoot, paths: list[str]) -> list[Dependency]:
-    """The closure of absolute `paths` of a host root. Raises InputOutputError."""
+def closure_of(host: HostRoot, paths: list[str], known: dict[str, ElfFacts | None] | None = None) -> list[Dependency]:
+    """The closure of absolute `paths` of a host root; `known` as in closure(). Raises InputOutputError."""
 
     def look(at: str) -> Found | None:
         node = inspect(host, JailPath(at))
@@ -29,4 +30,4 @@ def closure_of(host: HostRoot, paths: list[str]) -> list[Dependency]:
             return None
         return found.path, [hop.path for hop in found.hops if hop.type is EntryType.SYMLINK]
 
-    return closure(host, paths, follow)
+    return closure(host, paths, follow, known)

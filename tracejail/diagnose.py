@@ -18,6 +18,7 @@ from tracejail.jail.enter import CAPABILITIES
 from tracejail.kernel.capabilities import NAMES
 from tracejail.learner import learner
 from tracejail.model import EntryType, TrialOptions
+from tracejail.resolve.elf import ElfFacts
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.policy import harmless, secret
 from tracejail.show import Show
@@ -183,7 +184,13 @@ def _programs(jail: View) -> tuple[str, ...]:
     return tuple(sorted(
         node.path for node in jail.everything()
         if node.type is EntryType.FILE and node.mode & 0o111 and jail.program(node.path).kind in ("elf", "script")
+        and not _is_library(jail.elf.get(node.path))
     ))
+
+
+def _is_library(facts: ElfFacts | None) -> bool:
+    """Whether a file with an x bit is a library all the same: who loads it has a loader, and may have a search path for it."""
+    return facts is not None and (facts.soname != "" or (facts.interpreter == "" and facts.needed != ()))
 
 
 def judge(facts: Facts, seconds: float, runs: int = 1) -> Diagnosis:

@@ -9,7 +9,7 @@ from tracejail.deps import closure_of
 from tracejail.doctor.facts import Lost, Node, Program, Tree, Way
 from tracejail.errors import InputOutputError
 from tracejail.model import EntryType, JailPath
-from tracejail.resolve.elf import read_elf
+from tracejail.resolve.elf import ElfFacts, read_elf
 from tracejail.resolve.host import HostRoot, inode_flags, inspect, names, open_directory, open_source, read_start
 from tracejail.resolve.loader import read_cache
 from tracejail.resolve.scripts import interpreter_line
@@ -25,6 +25,7 @@ class View:
 
     def __init__(self, root: HostRoot) -> None:
         self.root = root
+        self.elf: dict[str, ElfFacts | None] = {}
         self.node = lru_cache(_MOST)(self._node)
         self.names = lru_cache(_MOST)(self._names)
         self.program = lru_cache(_MOST)(self._program)
@@ -94,10 +95,12 @@ class View:
             return Program("empty" if not found.size else "other")
         if start.startswith(b"\x7fELF"):
             try:
-                with os.fdopen(open_source(self.root, JailPath(found.path)), "rb") as stream:
-                    facts = read_elf(stream)
+                if found.path not in self.elf:
+                    with os.fdopen(open_source(self.root, JailPath(found.path)), "rb") as stream:
+                        self.elf[found.path] = read_elf(stream)
             except InputOutputError:
                 return Program("elf", whole=False)
+            facts = self.elf[found.path]
             if facts is None:
                 return Program("elf", whole=False)
             return Program("elf", facts.interpreter, facts.machine, facts.bits, facts.end <= found.size)
@@ -108,7 +111,7 @@ class View:
 
     def _lost(self, path: str) -> tuple[Lost, ...]:
         try:
-            rows = closure_of(self.root, [path])
+            rows = closure_of(self.root, [path], self.elf)
         except InputOutputError:
             return ()
         return tuple(Lost(row.path, row.needed_by) for row in rows if not row.found and row.how == "elf-needed")
@@ -117,7 +120,7 @@ class View:
         if self.program(path).kind not in ("elf", "script"):
             return ()  # a closure begins with the whole of ld.so.cache: 11 ms, and most of what is missed is data
         try:
-            return tuple(dict.fromkeys(row.path for row in closure_of(self.root, [path]) if row.found))
+            return tuple(dict.fromkeys(row.path for row in closure_of(self.root, [path], self.elf) if row.found))
         except InputOutputError:
             return ()
 
@@ -148,9 +151,8 @@ class View:
         except InputOutputError:
             return self
 
-    def library(self, soname: str, like: str, wants: Program | None = None) -> str:
+    def library(self, soname: str, like: str, want: Program) -> str:
         """By the cache first, as the loader does; then by the directories that such a file lies in."""
-        want = wants or self.program(like)
         places = [path for name, path in self.cache() if name == soname]
         if like:
             places.append(f"{os.path.dirname(like)}/{soname}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.doctor.jails import Case, check, empty_jail, learned, names, script
+from tests.doctor.jails import Case, check, diagnosis, empty_jail, learned, names, script
 
 
 def _no_line(jail: Path) -> None:
@@ -24,6 +26,21 @@ _TRUST = (_PYTHON, "-c", "import ssl; c = ssl.create_default_context(cafile='/et
 _MODULE = (_PYTHON, "-c", "import json; print('ok')")
 _PERL = ("/usr/bin/perl", "-MPOSIX", "-e", "print POSIX::floor(1.5)")
 
+_OF_ZONE = ("--from", "{host}")
+
+
+def _in_zone(zone: str) -> Callable[[Path], None]:
+    """A jail without the host's time zone, and beside it a host that has one."""
+
+    def build(jail: Path) -> None:
+        learned("/usr/bin/date", gone="/etc/localtime")(jail)
+        host = jail.parent / "host"
+        shutil.copytree(jail, host, symlinks=True, ignore=lambda *_: ["dev"])
+        shutil.copy(f"/usr/share/zoneinfo/{zone}", host / "etc/localtime")
+
+    return build
+
+
 CASES = (
     Case("N1", names("/usr/bin/id", etc=("group",)), ("/usr/bin/id", "daemon"), "/etc/passwd", "no such user"),
     Case("N2", names("/usr/bin/whoami"), ("/usr/bin/whoami",), "/etc/passwd", "cannot find name"),
@@ -31,7 +48,7 @@ CASES = (
          seen="ENOENT"),
     Case("N9", names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "ahosts", "localhost"), "/etc/hosts",
          more=True, healthy="127.0.0.1", seen="ENOENT"),
-    Case("T1", learned("/usr/bin/date", gone="/etc/localtime"), ("/usr/bin/date",), "/etc/localtime", "UTC"),
+    Case("T1", _in_zone("Europe/Paris"), ("/usr/bin/date",), "/etc/localtime", "UTC", options=_OF_ZONE, healthy="CE"),
     Case("T2, by its environment", names("/usr/bin/date"), ("/usr/bin/date",), "/usr/share/zoneinfo/Europe/Paris",
          " Europe ", options=("-E", "TZ=Europe/Paris", "-E", "LC_ALL=C")),
     Case("T6", names("/usr/bin/perl"), ("/usr/bin/perl", "-e", "print 1"), "/usr/lib/locale/C.utf8/LC_CTYPE",
@@ -54,3 +71,15 @@ CASES = (
 def test_case(case: Case) -> None:
     with empty_jail() as jail:
         check(jail, case)
+
+
+@pytest.mark.parametrize(("zone", "found"), [("Europe/Paris", True), ("Etc/UTC", False)])
+def test_t1(zone: str, found: bool) -> None:
+    """The time zone of the host is lost; where that is UTC, nothing is."""
+    case = Case("T1", _in_zone(zone), ("/usr/bin/date",), "/etc/localtime", options=_OF_ZONE)
+    with empty_jail() as jail:
+        case.build(jail)
+        said = diagnosis(jail, case)
+        likely = [each["path"] for each in said["findings"] if each["confidence"] == "likely"]
+        assert likely == (["/etc/localtime"] if found else []), said["findings"]
+        assert said["status"] == found

@@ -1,4 +1,4 @@
-"""What came of a call that failed: whether the program said so, or ended of it. Pure."""
+"""What came of a call that failed: whether the program said so, ended of it, or helped itself. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,31 @@ def dies(facts: Facts) -> bool:
 
 
 def mentioned(facts: Facts, calls: Sequence[Call]) -> bool:
-    """Whether the program said the path of one of them, or its last name."""
+    """Whether the program said the path of one of them, or its last name; one that lives, in a complaint, and of a last name
+    that is a word as any other nothing follows."""
     if facts.run is None:
         return False
-    said = facts.run.said
-    words = {word for call in calls for word in (call.path, posixpath.basename(call.path)) if len(word) >= _SHORTEST}
-    return any(word in said and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said) for word in words)
+    lives = facts.run.healthy
+    text = facts.run.complaints if lives else facts.run.said
+    paths = {call.path for call in calls if len(call.path) >= _SHORTEST}
+    names = {posixpath.basename(path) for path in paths}
+    words = paths | {name for name in names if len(name) >= _SHORTEST and not (lives and name.isalpha())}
+    return any(stands_in(word, text) for word in words)
+
+
+def stands_in(word: str, text: str) -> bool:
+    """Whether a name stands in a text by itself, and not as a part of a longer one."""
+    at = text.find(word)
+    while at >= 0:
+        before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 2]
+        if not _goes_on(before) and not _goes_on(after[:1]) and not (after[:1] == "." and _goes_on(after[1:])):
+            return True
+        at = text.find(word, at + 1)
+    return False
+
+
+def _goes_on(character: str) -> bool:
+    return character.isalnum() or character in ("_", "-")
 
 
 def complains(facts: Facts) -> bool:
@@ -58,3 +77,8 @@ def lost_later(facts: Facts, calls: Sequence[Call]) -> bool:
 def weighed(facts: Facts, calls: Sequence[Call]) -> tuple[Confidence, bool]:
     """How sure it is that they are a cause, and whether nothing came of them."""
     return (Confidence.LIKELY, False) if matters(facts, calls) else (Confidence.POSSIBLE, True)
+
+
+def helped_itself(facts: Facts, path: str, call: Call) -> bool:
+    """Whether a path that was not there was made by the program, after the call that missed it."""
+    return facts.made.get(facts.settled(path), (0, 0))[1] > call.order

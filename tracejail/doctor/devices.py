@@ -147,21 +147,26 @@ def kernels(facts: Facts) -> Iterator[Finding]:
     """What lies in /proc or /sys, where the jail has none mounted."""
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
-        top = "/" + call.path.strip("/").partition("/")[0]
-        host = facts.host.way(top).found
-        if host is None or host.foreign not in _KERNELS or host.path != top or _mounted(facts, top):
-            continue
-        if facts.host.way(call.path).found is not None or _of_a_process(call.path):
+        top, _ = unmounted(facts, call.path)
+        if top and (facts.host.way(call.path).found is not None or _of_a_process(call.path)):
             found.setdefault(top, []).append(call)
     for top, calls in found.items():
-        host = facts.host.way(top).found
-        kind = _KERNELS[host.foreign] if host is not None else ""
+        _, kind = unmounted(facts, top)
         confidence, quiet = weighed(facts, calls)
         telling = [call for call in calls if matters(facts, [call])] or calls
         yield Finding(
             kind, confidence, top, f"{telling[0].path} is looked for, and no {kind} is mounted on {top} of the jail",
             (Action(Kind.MOUNT, top, text=kind),), tuple(calls), weight=5, quiet=quiet,
         )
+
+
+def unmounted(facts: Facts, path: str) -> tuple[str, str]:
+    """The place and the type for mount(8) of what the kernel shows at a path, where the jail has not mounted it."""
+    top = "/" + path.strip("/").partition("/")[0]
+    host = facts.host.way(top).found
+    if host is None or host.foreign not in _KERNELS or host.path != top or _mounted(facts, top):
+        return "", ""
+    return top, _KERNELS[host.foreign]
 
 
 def _of_a_process(path: str) -> bool:

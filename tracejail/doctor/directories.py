@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType, Want
 
-from .consequence import dies, fatal, mentioned, weighed
+from .consequence import dies, fatal, helped_itself, mentioned, weighed
 from .facts import GONE, REFUSED, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring_tree, make_directory
@@ -17,15 +17,23 @@ from .remedies import bring_tree, make_directory
 _LISTS = ("getdents", "getdents64", "readdir")
 _FOR_ALL = 0o1777
 _READ = ("/etc/",)   # what is listed beneath is configuration, listed to be read; elsewhere a program may only look around
-_COMPLAINS = re.compile(r"owner|permission|writ(?:e|able)\b|\bmodes?\b|insecure|unsafe", re.IGNORECASE)
+_STANDING = re.compile(r"owner|permission|writ(?:e|able)\b|\bmodes?\b|set-?[ug]id|insecure|unsafe", re.IGNORECASE)
+# Programs name owners and modes in their ordinary output too.
+_REFUSES = re.compile(
+    r"bad|wrong|refus|insecure|unsafe|ignor|warn|too \w|should|must|world|invalid|error|fail|n[o']t\b|owned by", re.IGNORECASE
+)
+# What readers of such directories pass over: hidden names, what editors and packages leave, what only explains.
+_PASSED_OVER = re.compile(r"\.|#|README|.*(?:~|\.(?:bak|orig|old|sample|example|disabled|(?:dpkg|ucf)-\w+))$", re.IGNORECASE)
 _PATH = re.compile(r"/[\w.+/@-]*\w")
 _ROOT = re.compile(r"\broot\b|chroot")   # where no path is named: the one that it has
-_OTHERS_WRITE, _OTHERS = 0o022, 0o077
+_OTHERS_WRITE, _OTHERS, _SET_ID = 0o022, 0o077, 0o6000
 
 
 def empty(facts: Facts) -> Iterator[Finding]:
     """A directory that was listed, and is empty where the host's is not."""
     seen: set[str] = set()
+    # Who lists the directory above as well goes through a tree, and does not look for what this one may hold.
+    listed = {(call.record.program, call.path) for call in facts.calls() if call.name in _LISTS and not call.failed}
     for call in facts.calls():
         if call.failed or call.name not in _LISTS or call.path in seen:
             continue
@@ -33,15 +41,21 @@ def empty(facts: Facts) -> Iterator[Finding]:
         here, host = facts.jail.way(call.path).found, facts.host.way(call.path).found
         if here is None or host is None or here.path == "/" or host.foreign or here.foreign or host.mode & 0o1000:
             continue
-        if here.type is not EntryType.DIRECTORY or facts.jail.names(here.path) or not facts.host.names(host.path):
+        if here.type is not EntryType.DIRECTORY or facts.jail.names(here.path) or not _read(facts, host.path):
             continue
-        read = f"{host.path}/".startswith(_READ)
+        walks = (call.record.program, posixpath.dirname(call.path.rstrip("/"))) in listed
+        read = f"{host.path}/".startswith(_READ) and not walks
         yield Finding(
             "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, here.path,
             f"{here.path} is empty in the jail; {call.record.program} lists it, and on the host it has "
-            f"{_count(facts.host.names(host.path))}",
+            f"{_count(_read(facts, host.path))}",
             bring_tree(facts, host.path), (call,), evidence=(here.standing,), weight=5, quiet=True,
         )
+
+
+def _read(facts: Facts, directory: str) -> tuple[str, ...]:
+    """The names that the host has there, and that a program may read."""
+    return tuple(name for name in facts.host.names(directory) if not _PASSED_OVER.match(name))
 
 
 def _count(names: tuple[str, ...]) -> str:
@@ -59,7 +73,7 @@ def included(facts: Facts) -> Iterator[Finding]:
         host = facts.host.way(path).found
         if host is None or host.type is not EntryType.DIRECTORY or host.foreign or facts.harmless(path):
             continue
-        if facts.jail.way(path).found is not None or not facts.host.names(host.path) or host.mode & 0o1000:
+        if facts.jail.way(path).found is not None or not _read(facts, host.path) or host.mode & 0o1000:
             continue
         if path in facts.search:
             continue  # looked through for what is to be executed
@@ -69,7 +83,7 @@ def included(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "include-directory", confidence, path,
             f"{path} is not in the jail; {calls[0].record.program} wants to list it, and on the host it has "
-            f"{_count(facts.host.names(host.path))}",
+            f"{_count(_read(facts, host.path))}",
             bring_tree(facts, path), tuple(calls), weight=5, quiet=quiet,
         )
 
@@ -106,7 +120,8 @@ def wanted(facts: Facts) -> Iterator[Finding]:
     said = facts.run.said.splitlines() if facts.run else []
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
-        if call.path and not call.name.startswith("exec") and facts.jail.way(call.path).found is None:
+        gone = call.path and not call.name.startswith("exec") and facts.jail.way(call.path).found is None
+        if gone and not helped_itself(facts, call.path, call):
             found.setdefault(call.path, []).append(call)
     nameless = _last_look(facts, said)
     for path, calls in found.items():
@@ -142,7 +157,7 @@ def standings(facts: Facts) -> Iterator[Finding]:
     told: set[str] = set()
     denied = [call for call in facts.failed(*REFUSED) if call.path]
     for line in facts.run.said.splitlines() if facts.run else ():
-        if not _COMPLAINS.search(line.replace("Permission denied", "")):
+        if not _STANDING.search(line.replace("Permission denied", "")) or not (dies(facts) or _REFUSES.search(line)):
             continue
         for path in _PATH.findall(line) or (["/"] if _ROOT.search(line) else []):
             way = facts.jail.way(path)
@@ -165,11 +180,17 @@ def _better(facts: Facts, node: Node, last: bool) -> tuple[Action, ...]:
         return ()
     host = facts.host.way(node.path).found
     actions: list[Action] = []
+    if host is not None and host.type is node.type:
+        # As the host has it is good enough for the program: it may lack a set-ID bit, too.
+        if (host.uid, host.gid) != (node.uid, node.gid):
+            actions.append(Action(Kind.OWNER, node.path, uid=host.uid, gid=host.gid))
+        if host.mode != node.mode or (actions and host.mode & _SET_ID):
+            actions.append(Action(Kind.MODE, node.path, mode=host.mode))
+        return tuple(actions)
     if node.uid not in (0, facts.uid):
         actions.append(Action(Kind.OWNER, node.path))
     if node.mode & _OTHERS_WRITE and not node.mode & 0o1000:
-        mode = host.mode if host is not None and not host.mode & _OTHERS_WRITE else node.mode & ~_OTHERS_WRITE
-        actions.append(Action(Kind.MODE, node.path, mode=mode))
+        actions.append(Action(Kind.MODE, node.path, mode=node.mode & ~_OTHERS_WRITE))
     elif last and node.type is EntryType.FILE and node.mode & _OTHERS:
         actions.append(Action(Kind.MODE, node.path, mode=node.mode & ~_OTHERS))
     return tuple(actions)

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from tracejail.model import EntryType
 
+from .coping import came_through, coped, made_program, next_exec
+from .devices import unmounted
 from .facts import Call, Facts, Node, Way
 from .finding import Action, Confidence, Finding, Kind
 from .permissions import closed_to
@@ -29,22 +31,29 @@ def execution(facts: Facts) -> Iterator[Finding]:
         if call.order == fallback:
             continue  # execvp(3) tries the shell where a file is no program, and overwrites errno
         if call.result == -errno.ENOEXEC:
-            fallback = _next_exec(facts, call)
+            fallback = next_exec(facts, call)
         found = facts.jail.way(call.path).found
+        if found is None and facts.made.get(facts.settled(call.path), (call.order, 0))[0] < call.order:
+            yield from made_program(facts, call)
+            continue
         if found is None and _is_search(call):
             searches.setdefault((call.record.process, name), []).append(call)
             continue
-        yield from faults(facts, call.path, (call,), (fallback,) if call.result == -errno.ENOEXEC else ())
+        claims = (fallback,) if call.result == -errno.ENOEXEC else ()
+        yield from coped(facts, faults(facts, call.path, (call,), claims))
     for (_, name), calls in searches.items():
-        if not _came_through(facts, calls[-1]):
-            yield from _not_found(facts, name, calls)
+        if not came_through(facts, calls[-1]):
+            yield from coped(facts, _not_found(facts, name, calls))
 
 
 def named_program(facts: Facts) -> Iterator[Finding]:
     """What is wrong with the program that was asked for, by its files alone."""
     for path in (facts.program,) if facts.program else facts.programs:
-        if facts.run is None:
-            yield from faults(facts, path, ())
+        found = list(faults(facts, path, ())) if facts.run is None else []
+        # What nobody asked for, and the host can't execute either, is no fault of the jail.
+        as_ever = faults(replace(facts, jail=facts.host, mounts=()), path, ()) if found and not facts.argv else ()
+        known = {(finding.rule, finding.path) for finding in as_ever}
+        yield from (finding for finding in found if (finding.rule, finding.path) not in known)
     if facts.argv and not facts.program:
         name = facts.argv[0]
         places = [f"{directory.rstrip('/')}/{name}" for directory in facts.search]
@@ -123,6 +132,10 @@ def _absent(facts: Facts, path: str, way: Way) -> Finding:
             f"{path} is there, but as a link that leads to {way.lead}, which the jail lacks", actions,
             evidence=tuple(_arrow(link) for link in links),
         )
+    top, kind = unmounted(facts, path)
+    if top:
+        message = f"{path} is to be executed, and no {kind} is mounted on {top} of the jail"
+        return Finding("proc", Confidence.CERTAIN, top, message, (Action(Kind.MOUNT, top, text=kind),))
     hint = "the host has it" if actions else "and the host has it not either"
     confidence = Confidence.CERTAIN if actions else Confidence.LIKELY
     return Finding("program", confidence, path, f"{path} is not in the jail; {hint}", actions)
@@ -245,23 +258,6 @@ def _host_mode(facts: Facts, path: str, otherwise: int) -> int:
 
 def _is_search(call: Call) -> bool:
     return call.record.result in (-errno.ENOENT, -errno.ENOTDIR, -errno.EACCES)
-
-
-def _next_exec(facts: Facts, call: Call) -> int:
-    for other in facts.calls():
-        if other.order > call.order and other.record.process == call.record.process:
-            return other.order if other.name.startswith("exec") and other.path.endswith("/sh") else 0
-    return 0
-
-
-def _came_through(facts: Facts, last: Call) -> bool:
-    """Whether a search along PATH ended with a program."""
-    name = os.path.basename(last.path)
-    return any(
-        call.name.startswith("exec") and not call.failed and call.record.process == last.record.process
-        and call.order > last.order and os.path.basename(call.path) == name
-        for call in facts.calls()
-    )
 
 
 def _not_found(facts: Facts, name: str, calls: Sequence[Call]) -> Iterator[Finding]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 
 import errno
 import posixpath
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from tracejail.model import EntryType, SyscallRecord
+from tracejail.model import EntryType, SyscallRecord, Want
 
 from .held import Held
 
 _SAID = 1 << 16   # bytes of what it said that are looked at
+# A program that lives prints names for many reasons: where it complains of one it has missed something.
+_COMPLAINS = re.compile(
+    r"no such|can(?:not|n't|'t)|could(?: not|n't)|unable|fail|error|warn|missing|denied|invalid|lacks?\b|refus"
+    r"|n[o']t (?:be |been )?(?:found|exist|available|open|load|read|access|permitted|configured)",
+    re.IGNORECASE,
+)
 _OF_CALLER = frozenset(("PWD", "OLDPWD"))   # of the shell that called doctor
 GONE = (-errno.ENOENT, -errno.ENOTDIR)
 REFUSED = (-errno.EACCES, -errno.EPERM)
@@ -129,9 +136,9 @@ class Tree(Protocol):
     def beneath(self, root: str) -> Tree:
         """The tree as a process sees it that made a directory of it its root."""
 
-    def library(self, soname: str, like: str, wants: Program | None = None) -> str:
-        """Where the tree's loader finds a library for a program `like`; "" where it does not. `wants`: what such a program is,
-        where this tree may not have it."""
+    def library(self, soname: str, like: str, want: Program) -> str:
+        """Where the tree's loader finds a library for a program at `like`, which need not be in this tree: `want` says what it
+        is. "" where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +240,11 @@ class RunFacts:
         )
 
     @cached_property
+    def complaints(self) -> str:
+        """The lines of that in which it complains."""
+        return "\n".join(line for line in self.said.splitlines() if _COMPLAINS.search(line))
+
+    @cached_property
     def failures(self) -> tuple[tuple[int, ...], ...]:
         """Of each process that ended badly the calls that failed, by their order."""
         by_process: dict[int, list[int]] = {end.process: [] for end in self.ends if end.status}
@@ -293,6 +305,23 @@ class Facts:
                     found.add(passed)
                     passed = passed.rpartition("/")[0]
         return frozenset(found | {"/"})
+
+    def settled(self, path: str) -> str:
+        """Where a path lies in the jail, whether it is there or not: the links above it are followed."""
+        at, rest = posixpath.normpath(path), ""
+        while (found := self.jail.way(at).found) is None and at != "/":
+            at, rest = posixpath.dirname(at), f"/{posixpath.basename(at)}{rest}"
+        return f"{found.path.rstrip('/') if found is not None else ''}{rest}" or "/"
+
+    @cached_property
+    def made(self) -> dict[str, tuple[int, int]]:
+        """What the program made, with the orders of the first and the last call by which it did."""
+        found: dict[str, tuple[int, int]] = {}
+        for call in self.calls():
+            if not call.failed and call.path and call.record.arguments[-1].want is Want.CREATE:
+                path = self.settled(call.path)
+                found[path] = (found.get(path, (call.order, 0))[0], call.order)
+        return found
 
     def mount_of(self, path: str) -> JailMount | None:
         """The mount that a path of the jail lies on; None where the mounts are not known."""

@@ -17,6 +17,7 @@ from .remedies import bring, bring_tree, make_directory
 _OPENS = frozenset(("open", "openat", "openat2"))
 _NAME = re.compile(r"\.so(\.[0-9A-Za-z_.-]+)?$")
 _INDEXES = ("ld.so.", "gconv-modules")     # the loader's own files, which end like a library
+_LOADER = re.compile(r"ld(-[a-z0-9_-]+)?\.so\b")
 _DEFAULT = re.compile(r"(/usr)?/lib(64|32|x32)?(/[a-z0-9_]+-linux-[a-z0-9]+)?$")   # directories that need no cache
 _SELF = "/proc/self/exe"                   # readlink(2) of it is how $ORIGIN is known
 _VERSION = re.compile(r"^(?:\S+: )?(\S+): version `([^']+)' not found", re.MULTILINE)
@@ -52,8 +53,8 @@ def _lost(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding |
     matters = name in run.said or died
     paths = [call.path for call in calls]
     here = _anywhere(facts, name, program)
-    wants = facts.jail.program(program)
-    on_host = facts.host.library(name, program, wants) or next((path for path in paths if facts.host.way(path).found), "")
+    there = (path for path in paths if facts.host.way(path).found)
+    on_host = facts.host.library(name, program, facts.jail.program(program)) or next(there, "")
     if not matters and not on_host:
         return None
     confidence = Confidence.CERTAIN if matters and (here or on_host) else Confidence.LIKELY
@@ -182,8 +183,13 @@ def static_libraries(facts: Facts) -> Iterator[Finding]:
     if facts.run is not None:
         return
     for program in (facts.program,) if facts.program else facts.programs:
-        for lost in facts.jail.lost(program):
-            on_host = facts.host.library(lost.name, program, facts.jail.program(program))
+        own = facts.jail.program(program)
+        found = facts.jail.lost(program)
+        known = {lost.name for lost in facts.host.lost(program)} if found and not facts.argv else set()
+        for lost in found:
+            if lost.name in known or (_LOADER.match(lost.name) and facts.jail.way(own.interpreter).found is None):
+                continue  # nobody asked for it, and it is no better on the host; or it is the loader, which is lost as such
+            on_host = facts.host.library(lost.name, program, own)
             where = f"the host has it at {on_host}" if on_host else "and the host has it not either"
             yield Finding(
                 "library", Confidence.CERTAIN if on_host else Confidence.LIKELY, on_host or lost.name,

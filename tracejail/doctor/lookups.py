@@ -10,7 +10,7 @@ from dataclasses import replace
 from tracejail.model import EntryType, Want
 
 from .compared import lives_outside
-from .consequence import complains, dies, mentioned, weighed
+from .consequence import complains, dies, helped_itself, mentioned, weighed
 from .facts import GONE, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring, bring_tree, make_directory
@@ -38,7 +38,13 @@ _POORER = (
 )
 
 
+_ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
+_OF_UTC = b"\nUTC0\n"    # the end of a file of tzfile(5)
+
+
 def _poorer(facts: Facts, path: str) -> str:
+    if path.startswith(_ZONES) and facts.host.start(path).endswith(_OF_UTC):
+        return ""  # nothing is lost
     for start, what in _POORER:
         if f"{path}/".startswith(start + "/"):
             # Nearly every program looks for a locale, and most say nothing in it: it counts where that is complained of.
@@ -74,7 +80,8 @@ def absent(facts: Facts) -> Iterator[Finding]:
             stop, rule = here.lead, "dangling-link"
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
-        poorer, matters = _poorer(facts, path), dies(facts) or mentioned(facts, calls)
+        poorer = _poorer(facts, path)
+        matters = not helped_itself(facts, path, calls[-1]) and (dies(facts) or mentioned(facts, calls))
         # It found a file not and did not say which: one of configuration, rather than what it looks for by the way.
         unnamed = way.found.type is EntryType.FILE and path.startswith("/etc/") and complains(facts)
         finding = Finding(
@@ -136,16 +143,19 @@ def parent(facts: Facts) -> Iterator[Finding]:
         if argument is None or argument.want is not Want.CREATE:
             continue
         directory = os.path.dirname(call.path.rstrip("/")) or "/"
-        if facts.jail.way(directory).found is None:
+        if facts.jail.way(directory).found is None and not helped_itself(facts, directory, call):
             found.setdefault(directory, []).append(call)
     for directory, calls in found.items():
         first = next((above for above in _from_top(directory) if facts.jail.way(above).found is None), directory)
         made = calls[0].path
+        # Where the host lacks it too, the program has another place for it, or does without.
+        matters = dies(facts) or mentioned(facts, calls)
+        missed = matters or facts.host.way(directory).found is not None
         yield Finding(
-            "parent", Confidence.LIKELY, directory,
+            "parent", Confidence.LIKELY if missed else Confidence.POSSIBLE, directory,
             f"{directory} is not in the jail, and {calls[0].record.program} wants to make {os.path.basename(made)} in it",
             make_directory(facts, directory, uid=facts.uid, gid=facts.gid), tuple(calls), weight=10, general=True,
-            evidence=(f"{first}: not there",) if first != directory else (),
+            quiet=not matters, evidence=(f"{first}: not there",) if first != directory else (),
         )
 
 

@@ -191,14 +191,17 @@ def _expand(paths: tuple[str, ...], of: str, facts: ElfFacts) -> list[str]:
     return done
 
 
-def closure(host: HostRoot, paths: list[str], follow: Follow) -> list[Dependency]:
-    """All that `paths` need, breadth first, those that are not found too. Raises InputOutputError."""
+def closure(
+    host: HostRoot, paths: list[str], follow: Follow, known: dict[str, ElfFacts | None] | None = None
+) -> list[Dependency]:
+    """All that `paths` need, breadth first, those that are not found too. `known` keeps what was read of files, from one
+    call to the next. Raises InputOutputError."""
     cache: dict[str, list[str]] = {}
     rows = read_cache(read_start(host, JailPath("/etc/ld.so.cache"), 64 << 20))
     # Which processor the root will run on is not known: the libraries for any processor come first.
     for row in sorted(rows, key=lambda row: row.hwcap != 0):
         cache.setdefault(row.soname, []).append(row.path)
-    work = _Closure(host, follow, cache)
+    work = _Closure(host, follow, cache, facts={} if known is None else known)
     for path in paths:
         if not work.start(path, "", "program"):
             work.lost(path, "", "program", [path])
