@@ -27,13 +27,14 @@ _MODULE = (_PYTHON, "-c", "import json; print('ok')")
 _PERL = ("/usr/bin/perl", "-MPOSIX", "-e", "print POSIX::floor(1.5)")
 
 _OF_ZONE = ("--from", "{host}")
+_DATE = learned("/usr/bin/date", gone="/etc/localtime")
 
 
-def _in_zone(zone: str) -> Callable[[Path], None]:
+def _in_zone(zone: str, made: Callable[[Path], None]) -> Callable[[Path], None]:
     """A jail without the host's time zone, and beside it a host that has one."""
 
     def build(jail: Path) -> None:
-        learned("/usr/bin/date", gone="/etc/localtime")(jail)
+        made(jail)
         host = jail.parent / "host"
         shutil.copytree(jail, host, symlinks=True, ignore=lambda *_: ["dev"])
         shutil.copy(f"/usr/share/zoneinfo/{zone}", host / "etc/localtime")
@@ -48,7 +49,10 @@ CASES = (
          seen="ENOENT"),
     Case("N9", names("/usr/bin/getent", etc=("nsswitch.conf",)), ("/usr/bin/getent", "ahosts", "localhost"), "/etc/hosts",
          more=True, healthy="127.0.0.1", seen="ENOENT"),
-    Case("T1", _in_zone("Europe/Paris"), ("/usr/bin/date",), "/etc/localtime", "UTC", options=_OF_ZONE, healthy="CE"),
+    Case("T3", _in_zone("Europe/Paris", names("/usr/bin/perl")),
+         ("/usr/bin/perl", "-e", "$ENV{TZ} = ''; delete $ENV{TZ}; print scalar localtime 0"), "/etc/localtime", "00:00:00 1970",
+         options=_OF_ZONE, healthy="01:00:00 1970"),
+    Case("T1", _in_zone("Europe/Paris", _DATE), ("/usr/bin/date",), "/etc/localtime", "UTC", options=_OF_ZONE, healthy="CE"),
     Case("T2, by its environment", names("/usr/bin/date"), ("/usr/bin/date",), "/usr/share/zoneinfo/Europe/Paris",
          " Europe ", options=("-E", "TZ=Europe/Paris", "-E", "LC_ALL=C")),
     Case("T6", names("/usr/bin/perl"), ("/usr/bin/perl", "-e", "print 1"), "/usr/lib/locale/C.utf8/LC_CTYPE",
@@ -76,7 +80,7 @@ def test_case(case: Case) -> None:
 @pytest.mark.parametrize(("zone", "found"), [("Europe/Paris", True), ("Etc/UTC", False)])
 def test_t1(zone: str, found: bool) -> None:
     """The time zone of the host is lost; where that is UTC, nothing is."""
-    case = Case("T1", _in_zone(zone), ("/usr/bin/date",), "/etc/localtime", options=_OF_ZONE)
+    case = Case("T1", _in_zone(zone, _DATE), ("/usr/bin/date",), "/etc/localtime", options=_OF_ZONE)
     with empty_jail() as jail:
         case.build(jail)
         said = diagnosis(jail, case)

@@ -94,8 +94,6 @@ CASES = (
          "resolution", told="192.0.2.1", more=True),
     Case("N11", _asks_nobody, (_GETENT, "ahosts", "localhost"), "/etc/nsswitch.conf", "", "name-service", more=True,
          seen="libnss_resolve", healthy="127.0.0.1"),
-    Case("T3", _without("/etc/localtime", names(_PERL, etc=("localtime",))),
-         (_PERL, "-e", "$ENV{TZ} = ''; delete $ENV{TZ}; print scalar localtime 0"), "/etc/localtime", "1970"),
     Case("T5", learned(*_NO_ZONE, gone="/usr/share/zoneinfo"), _ZONES, "/usr/share/zoneinfo/Europe/Paris",
          "ZoneInfoNotFoundError", more=True),
     Case("T10", learned(*_TYPES, gone="/etc/mime.types"), _TYPES, "/etc/mime.types", "None", healthy="officedocument"),

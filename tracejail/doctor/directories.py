@@ -85,7 +85,12 @@ def included(facts: Facts) -> Iterator[Finding]:
             f"{path} is not in the jail; {calls[0].record.program} wants to list it, and on the host it has "
             f"{_count(_read(facts, host.path))}",
             bring_tree(facts, path), tuple(calls), weight=5, quiet=quiet,
+            claims=tuple(call.order for call in facts.failed(*GONE) if _leads_beneath(facts, call.path, path.rstrip("/") + "/")),
         )
+
+
+def _leads_beneath(facts: Facts, path: str, start: str) -> bool:
+    return path.startswith(start) or facts.jail.way(path).lead.startswith(start)
 
 
 def for_all(facts: Facts) -> Iterator[Finding]:

@@ -18,16 +18,21 @@ _CONFIGURATION = ("/etc/",)
 def fallbacks(facts: Facts) -> Iterator[Finding]:
     """A configuration of the host's that was looked for, and then the file of the same name elsewhere that was read."""
     missed: dict[tuple[int, str], Call] = {}
+    since: dict[int, list[Call]] = {}     # of each process what it missed since the last file that it opened
     told: set[str] = set()
     for call in facts.calls():
         if not call.path or not call.name.startswith("open") or call.record.flags & os.O_DIRECTORY:
             continue
         name = posixpath.basename(call.path)
+        lately = since.setdefault(call.record.process, [])
         if call.result in GONE and call.record.arguments[-1].want is Want.OBJECT:
             if call.path.startswith(_CONFIGURATION):
                 missed.setdefault((call.record.process, name), call)
+                lately.append(call)
             continue
-        first = missed.get((call.record.process, name))
+        first = missed.get((call.record.process, name)) or _beside(lately, call)
+        if not call.failed:
+            lately.clear()
         if call.failed or first is None or first.path == call.path or first.path in told:
             continue
         found = facts.host.way(first.path).found
@@ -39,3 +44,10 @@ def fallbacks(facts: Facts) -> Iterator[Finding]:
             f"{first.path} is not in the jail, and the host has it: {call.record.program} fell back to {call.path}",
             bring(facts, first.path), (first, call), weight=10, quiet=True,
         )
+
+
+def _beside(lately: list[Call], call: Call) -> Call | None:
+    """Of what was missed just before, a file beside this one: as pam(8) reads "other" for a service that it does not know."""
+    directory = posixpath.dirname(call.path)
+    own = (each for each in lately if posixpath.dirname(each.path) == directory)
+    return next(own, None) if directory.startswith(_CONFIGURATION) and not call.failed else None

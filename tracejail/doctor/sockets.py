@@ -33,7 +33,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "log-socket", Confidence.LIKELY if there or had or again else Confidence.POSSIBLE, path,
                 f"{path} is not in the jail{lost}: what {calls[0].record.program} has to tell the system log is lost",
-                (advice(path),), tuple(calls), weight=5, quiet=True,
+                (advice(path),), tuple(calls), weight=10, quiet=True,
             )
             continue
         if host is None or not there or facts.harmless(path):
