@@ -29,7 +29,7 @@ from tracejail.views import View
 from tracejail.witness import EVERY, run_in_jail, run_outside
 
 _QUICK = 10_000    # calls of the run in the jail, for another to be made without being asked for
-_LARGE = 1 << 24   # bytes of a file of the host
+_LARGE = 1 << 24   # bytes of a file of the host, or of what it says
 _OUTSIDE = 10.0    # seconds that the run on the host may take
 
 
@@ -111,7 +111,8 @@ def _is_the_same(facts: Facts) -> bool:
 
 def _is_quick(facts: Facts) -> bool:
     """Whether it does little: counted, for the time that it takes depends on the machine."""
-    return facts.run is not None and len(facts.run.calls) < _QUICK
+    run = facts.run
+    return run is not None and len(run.calls) < _QUICK and len(run.output) + len(run.errors) < _LARGE
 
 
 def _is_safe(options: TrialOptions, facts: Facts) -> bool:

@@ -42,7 +42,7 @@ def _bubblewrap(jail: Path) -> None:
         (jail / name).mkdir(exist_ok=True)
         mount(jail / name, "--bind", f"/{name}")
         mount(jail / name, "-o", "remount,bind,ro,nosuid,nodev")
-    for name in ("dash", "ls", "id"):
+    for name in ("dash", "ls", "id", "cat"):
         (jail / "usr/bin" / name).touch()
         mount(jail / "usr/bin" / name, "--bind", f"/usr/bin/{name}")
     (jail / "usr/bin/sh").symlink_to("dash")
@@ -76,6 +76,7 @@ def _container(jail: Path) -> None:
     for name in ("hostname", "hosts", "resolv.conf"):
         (jail / "etc" / name).unlink(missing_ok=True)
         (jail / "etc" / name).touch()
+    (jail / "etc/hosts").write_text("127.0.0.1 localhost\n")
     (jail / ".dockerenv").touch()
 
 
@@ -240,7 +241,8 @@ def test_a_healthy_one(row: Jail) -> None:
         row.build(jail)
         # The processes of now are none of the tree that is to stay as it is, nor is what is the host's own.
         bound = os.path.ismount(jail / "usr/lib" / _TRIPLE)
-        shown = [name for name in sorted(os.listdir(jail)) if name != "proc" and not (bound and name == "usr")]
+        outside = {"proc", *(name for name in os.listdir(jail) if (jail / name).is_symlink()), *(["usr"] if bound else [])}
+        shown = [name for name in sorted(os.listdir(jail)) if name not in outside]
         before = [digest(jail / name) for name in shown]
         seen = by_chroot(jail, row.command)
         assert row.says in seen.out, (seen.out, seen.err)
@@ -250,7 +252,8 @@ def test_a_healthy_one(row: Jail) -> None:
             assert status == 0
         status, said = _said(jail, "--static")
         if row.lacks is None:
-            assert all(each["rule"] == "script-interpreter" for each in said["findings"]), said["findings"]
+            causes = [each for each in said["findings"] if each["confidence"] != "possible" or not each["quiet"]]
+            assert all(each["rule"] == "script-interpreter" for each in causes), causes
             assert not any(os.path.lexists(f"{jail}{path}") for _, path, _ in _causes(said))
         else:
             assert [path for _, path, _ in _causes(said)] == [*row.lacks], said["findings"]
@@ -308,6 +311,6 @@ def test_a_piece_is_taken_away(case: Case) -> None:
             assert status == 1
         for words in by_files[1:]:
             status, said = _said(jail, *words)
-            asked = case.rule not in ("program", "dangling-link")   # by the other files of the jail
+            asked = case.rule != "program"   # by the other files of the jail
             assert (status == 1) == asked
             assert not asked or case.path in [each["path"] for each in said["findings"]]

@@ -61,8 +61,8 @@ def _no_loader(jail: Path) -> None:
 
 
 SEEN = (
-    Seen("a link of alternatives", _link("/usr/bin/awk", "/etc/alternatives/awk"), "dangling-link", "/usr/bin/awk"),
-    Seen("a link to a file of the host", _link("/etc/release", "os-release"), "dangling-link", "/etc/release"),
+    Seen("a link of alternatives", _link("/usr/bin/awk", "/etc/alternatives/awk"), "dangling-link", "/etc/alternatives/awk"),
+    Seen("a link to a file of the host", _link("/etc/release", "os-release"), "dangling-link", "/etc/os-release"),
     Seen("a stale ld.so.cache", _stale, "stale-index", "/etc/ld.so.cache"),
     Seen("a module of pam.d", _no_module, "login-module", f"{_LIB}/security/pam_deny.so"),
     Seen("an empty bundle", _no_trust, "empty-trust", "/etc/ssl/certs/ca-certificates.crt"),

@@ -91,6 +91,7 @@ def fewer_names(facts: Facts) -> Iterator[Finding]:
     if not lives_outside(facts) or facts.outside is None:
         return
     seen: set[str] = set()
+    through = walked_through(facts)
     for call in facts.calls():
         if call.failed or call.name not in _LISTS or call.path in seen:
             continue
@@ -98,7 +99,8 @@ def fewer_names(facts: Facts) -> Iterator[Finding]:
         here, there = facts.jail.way(call.path).found, facts.host.way(call.path).found
         if here is None or there is None or here.path == "/" or there.foreign or here.foreign or there.mode & 0o1000:
             continue
-        used = _used(facts, facts.outside, call.path, there.path, here.path)
+        walked = (call.record.program, call.path) in through
+        used = _used(facts, facts.outside, call.path, there.path, here.path, walked)
         if not used or not facts.jail.names(here.path):
             continue
         paths = [posixpath.join(call.path, name) for name in used]
@@ -115,11 +117,22 @@ def fewer_names(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _used(facts: Facts, outside: RunFacts, directory: str, there: str, here: str) -> list[str]:
+def walked_through(facts: Facts) -> frozenset[tuple[str, str]]:
+    """Programs, with directories above and beneath which they list others: who goes through a tree does not look for what
+    one of its directories may hold."""
+    listed = {(call.record.program, call.path.rstrip("/")) for call in facts.calls() if call.name in _LISTS and not call.failed}
+    beneath = {(program, path) for program, path in listed if (program, posixpath.dirname(path)) in listed}
+    above = {(program, posixpath.dirname(path)) for program, path in beneath}
+    return frozenset((program, path + end) for program, path in beneath | above for end in ("", "/"))
+
+
+def _used(facts: Facts, outside: RunFacts, directory: str, there: str, here: str, walked: bool) -> list[str]:
     """The names that the jail lacks, and that were opened on the host, or looked at there: not where all of them were, as
-    ls(1) does."""
+    ls(1) does, or by who goes through a tree, as tar(1) does."""
     names = facts.host.names(there)
     looked_at = {name for name in names if 0 in outside.results.get(posixpath.join(directory, name), ())}
+    if len(looked_at) == len(names) and walked:
+        return []
     if len(looked_at) == len(names):
         looked_at = {name for name in names if posixpath.join(directory, name) in outside.opened}
     return sorted(looked_at - set(facts.jail.names(here)))

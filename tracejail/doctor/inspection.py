@@ -41,7 +41,7 @@ def dangling(facts: Facts) -> Iterator[Finding]:
         program = among_programs and there.mode & 0o111
         confidence = Confidence.LIKELY if program else Confidence.POSSIBLE
         yield Finding(
-            "dangling-link", confidence, node.path, f"{node.path} is a link that leads to {way.lead}, which the jail lacks",
+            "dangling-link", confidence, way.lead, f"{node.path} is a link that leads to {way.lead}, which the jail lacks",
             bring(facts, wanted), evidence=(f"{node.path} -> {node.target}",), quiet=True,
         )
 

@@ -31,8 +31,9 @@ def ranked(facts: Facts, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         if finding.general and noise(facts, finding.calls):
             continue
         key = (finding.rule, finding.path)
-        if key not in kept:
-            kept[key] = _weighed(facts, finding)
+        told = _weighed(facts, finding)
+        if key not in kept or _CONFIDENCE[told.confidence] > _CONFIDENCE[kept[key].confidence]:
+            kept[key] = told
     last = _last(facts)
     said = facts.run.said if facts.run else ""
     order = sorted(kept.values(), key=lambda finding: _key(finding, dies(facts), last, said))
