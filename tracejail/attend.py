@@ -28,7 +28,7 @@ from tracejail.kernel.running import (
 )
 from tracejail.model import HostPath, PathArgument, SyscallRecord, TrialOptions, Want
 from tracejail.resolve.host import HostRoot, open_host_root
-from tracejail.resolve.policy import harmless
+from tracejail.resolve.policy import harmless, secret
 from tracejail.show import Show
 from tracejail.snapshot import Members, Root, has_own_mounts, root_of
 from tracejail.trace.bystander import Ears
@@ -166,6 +166,7 @@ def _facts(daemon: _Daemon, host: HostRoot) -> Facts:
         machine=os.uname().machine.replace("_", "-"),
         mounts=tuple(JailMount(line.point, line.type, line.flags & FLAGS, line.source) for line in lines),
         harmless=harmless,
+        secret=secret,
     )
 
 
