@@ -19,7 +19,7 @@ from tracejail.trial.answers import Answers, Manner
 from tracejail.trial.mounted import Mounted, mounted, outside
 from tracejail.trial.outcome import Outcome, as_expected, ended_words, exit_status
 from tracejail.trial.run import run
-from tracejail.trial.target import MOUNT_TYPES, host_devices, new_supply, present_devices, rules_of
+from tracejail.trial.target import MOUNT_TYPES, host_devices, new_supply, present_devices, put_mount_points, rules_of
 from tracejail.trial.witness import Witness
 
 EVERY = Engine("every", b"", every=True)
@@ -162,6 +162,7 @@ def _run(
     named = [name for name, row in MOUNT_TYPES.items() if row in own or name in work.options.mounts]
     tree = open_tree(shown.root, "the copy in memory: ", in_memory=True)
     supply = new_supply(work.host, tree, rules_of(work.options, frozenset(named)))
+    put_mount_points(supply)
     answers = Answers(supply, Manner.VERIFY, lambda _: None)
     stage = Stage(
         shown.root, work.options.network == "private", tuple(MOUNT_TYPES[name] for name in named), devices, shown.attached,

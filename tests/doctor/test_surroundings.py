@@ -225,6 +225,14 @@ def test_case(case: Case) -> None:
         check(jail, case)
 
 
+@pytest.mark.parametrize("kind", ["proc", "sys", "devpts"])
+def test_a_mount_that_is_asked_for_has_a_place(kind: str) -> None:
+    case = Case(kind, _jail(_CAT), (_CAT, "/dev/null"), "", options=("--mount", kind))
+    with empty_jail() as jail:
+        case.build(jail)
+        assert diagnosis(jail, case)["status"] == 0
+
+
 @pytest.mark.parametrize(("path", "rule"), [("/dev/log", "log-socket"), ("/run/db.sock", "socket")])
 def test_socket_of_the_host(path: str, rule: str) -> None:
     case = Case(rule, _jail(_PERL), _perl(_TO_SOCKET.replace("{path}", path)), path)

@@ -204,11 +204,16 @@ def place(supply: Supply, program: str, options: TrialOptions) -> None:
             _socket_directory(supply, address.removeprefix("unix:").rpartition("/")[0] or "/")
     if options.directory != "/":
         _put(supply, options.directory, Origin.ARGV)
+    put_mount_points(supply)
+    for path in options.includes:
+        include(supply, path)
+
+
+def put_mount_points(supply: Supply) -> None:
+    """What the mounts of its rules lie on. Raises UsageError where the host has it not."""
     for mount in sorted(supply.rules.mounts):
         for path in _MOUNT_POINTS[mount]:
             _put(supply, path, Origin.BASE)
-    for path in options.includes:
-        include(supply, path)
 
 
 def _put(supply: Supply, path: str, origin: Origin) -> None:
