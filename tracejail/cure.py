@@ -28,6 +28,7 @@ class Cure:
     before: Diagnosis
     after: Diagnosis
     applied: tuple[Finding, ...]
+    done: tuple[Finding, ...]   # and to the jail itself
     runs: int
     seconds: float
     notes: tuple[str, ...]      # what could not be done
@@ -52,12 +53,15 @@ def cure(options: TrialOptions, show: Show, to_the_jail: bool, compare: bool | N
             with changed(root.fd, made) as shown:
                 after = diagnose_root(options, show, HostRoot(root.path, shown), outside, made.layer, compare=compare)
             runs += 1
-    if to_the_jail:
+    # Of what does not bring it to life only what is certain: the rest would be left in the jail for nothing.
+    lives = after.run is not None and after.run.healthy
+    done = tuple(each for each in applied if lives or each.confidence is Confidence.CERTAIN) if to_the_jail else ()
+    if done:
         mender = Mender(open_host_root(options.host_root), open_tree(root.fd, options.jail), options)
-        for finding in applied:
+        for finding in done:
             mender.mend(finding.actions)
         notes.update(mender.notes)
-    return Cure(before, after, tuple(applied), runs, time.monotonic() - began, tuple(notes))
+    return Cure(before, after, tuple(applied), done, runs, time.monotonic() - began, tuple(notes))
 
 
 def _next(diagnosis: Diagnosis, applied: list[Finding]) -> list[Finding]:

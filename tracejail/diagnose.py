@@ -200,5 +200,5 @@ def judge(facts: Facts, seconds: float, runs: int = 1) -> Diagnosis:
     shown = ranked(facts, found)
     dies = facts.run is not None and not facts.run.healthy
     causes = [finding for finding in shown if finding.confidence is not Confidence.POSSIBLE]
-    status = 1 if causes or (dies and shown and not ends_alike(facts)) else 3 if dies else 0
+    status = 1 if causes or (dies and any(not each.quiet for each in shown) and not ends_alike(facts)) else 3 if dies else 0
     return Diagnosis(facts, shown, clear, status, seconds, runs if facts.run is not None else 0)

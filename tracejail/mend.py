@@ -15,12 +15,14 @@ from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
 from tracejail.model import EntryType, JailPath, TrialOptions
 from tracejail.resolve.elf import read_elf
-from tracejail.resolve.host import HostRoot, glob, inspect, names, read_start
+from tracejail.resolve.host import HostRoot, glob, inspect, names, open_source, read_start
 from tracejail.resolve.loader import CacheLibrary, write_cache
+from tracejail.resolve.policy import judge
 from tracejail.trial.supply import Supply
 from tracejail.trial.target import new_supply, rules_of
 from tracejail.trial.walk import Place, join
 
+_START = 65536          # bytes of a file that may be a key
 _LINE_LIMIT = 1 << 24   # bytes of a file that gets a line more
 _DEFAULT = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
 # Flags of ld.so.cache (glibc's sysdeps/generic/ldconfig.h): FLAG_ELF_LIBC6, and the machine's.
@@ -60,12 +62,59 @@ class Mender:
     def _mend(self, actions: Iterable[Action]) -> None:
         supply = new_supply(self.host, self.tree, rules_of(self.options, frozenset(("proc", "sys", "devpts"))))
         supply.made = {}  # whole files: what of them is needed is learn's affair
-        for action in actions:
-            self._do(supply, action)
+        pending = list(actions)
+        for number, action in enumerate(pending):
+            # What is taken away for a copy of the host's stays where that may not come in.
+            after = pending[number + 1 : number + 2] if action.kind is Kind.REMOVE else []
+            if not any(each.kind is Kind.COPY and self._refused(each.source or each.path) for each in after):
+                self._do(supply, action)
+
+    def _refused(self, path: str) -> bool:
+        """Whether a file of the host may not come in; that is noted."""
+        node = inspect(self.host, JailPath(path))
+        if node is None or node.type is not EntryType.FILE:
+            return False
+        verdict = judge(JailPath(path), node, read_start(self.host, JailPath(path), _START), self.options.allows)
+        if not verdict.allowed:
+            self.notes[f"{path} was not brought: {verdict.reason} (--allow {path})"] = None
+        return not verdict.allowed
+
+    def _copy_as(self, source: str, place: str) -> None:
+        """From another place of the host's than that which it gets in the tree."""
+        node = inspect(self.host, JailPath(source))
+        if node is None or node.virtual or self._refused(source):
+            return
+        attributes = Attributes(node.mode & 0o1777, node.uid, node.gid)
+        above = posixpath.dirname(place)
+        if above != "/" and jail_tree.look(self.tree, above) is None:
+            self._directories_to(above)
+        there = jail_tree.look(self.tree, place)
+        if node.type is EntryType.DIRECTORY:
+            if there is None:
+                jail_tree.make_directory(self.tree, place, attributes)
+            for name in names(self.host, JailPath(source)):
+                self._copy_as(join(source, name), join(place, name))
+        elif node.type is EntryType.SYMLINK and there is None:
+            jail_tree.make_symlink(self.tree, place, node.target, attributes)
+        elif node.type is EntryType.FILE and there is None:
+            descriptor = open_source(self.host, JailPath(source))
+            try:
+                jail_tree.make_file(self.tree, place, descriptor, attributes, digest=False)
+            finally:
+                os.close(descriptor)
+
+    def _directories_to(self, path: str) -> None:
+        above = ""
+        for part in path.strip("/").split("/"):
+            above += "/" + part
+            if jail_tree.look(self.tree, above) is None:
+                jail_tree.make_directory(self.tree, above, Attributes(0o755, 0, 0))
 
     def _do(self, supply: Supply, action: Action) -> None:
         place = self._place(supply, action.path)
         match action.kind:
+            case Kind.COPY | Kind.TREE if action.source:
+                self._copy_as(action.source, place)
             case Kind.COPY:
                 self._copy(supply, action.path)
             case Kind.TREE:
@@ -185,6 +234,11 @@ class Mender:
 
 def _directories(jail: HostRoot) -> list[str]:
     """Those of ld.so.conf(5) with its includes, then the default ones."""
+
+    def is_directory(path: str) -> bool:
+        node = inspect(jail, JailPath(path))
+        return node is not None and node.type is EntryType.DIRECTORY
+
     found: dict[str, None] = {}
     pending = ["/etc/ld.so.conf"]
     seen: set[str] = set()
@@ -200,5 +254,6 @@ def _directories(jail: HostRoot) -> list[str]:
             elif words and words[0].startswith("/"):
                 found[words[0]] = None
     for directory in _DEFAULT:
-        found.update(dict.fromkeys((*glob(jail, f"{directory}/*-linux-*"), directory)))
+        # The loader itself has such a name, too.
+        found.update(dict.fromkeys((*filter(is_directory, glob(jail, f"{directory}/*-linux-*")), directory)))
     return list(found)

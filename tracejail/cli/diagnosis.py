@@ -52,7 +52,7 @@ def remedy(finding: Finding, options: TrialOptions) -> list[str]:
 
 def again() -> str:
     """The command that does the remedies: that of now, and one word more."""
-    return shlex.join(("tracejail", "doctor", "--apply", *(word for word in sys.argv[2:] if word != "--fix")))
+    return shlex.join(("tracejail", "doctor", "--apply", *(word for word in sys.argv[2:] if word not in ("--fix", "--apply"))))
 
 
 def _can_be_done(finding: Finding) -> bool:

@@ -98,7 +98,9 @@ def _fix(options: TrialOptions, talk: Talk, as_json: bool, apply: bool, compare:
         lines = _cured(done.before, after, done.applied, done.runs, options, talk.level > 0)
         lines += [f"note: {cut(note)}" for note in done.notes]
         if done.applied:
-            lines.append("all of it was done to the jail" if apply else "nothing of it was done to the jail: --apply does it")
+            count = len(done.done)
+            some = "all of it was" if count == len(done.applied) else f"{count} of them, which are certain, were"
+            lines.append(f"{some} done to the jail" if apply else "nothing of it was done to the jail: --apply does it")
         print_lines(lines)
     return after.status
 

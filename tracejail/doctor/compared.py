@@ -32,7 +32,7 @@ def ends_alike(facts: Facts) -> bool:
     run, other = facts.run, facts.outside
     if run is None or other is None or run.healthy or other.healthy:
         return False
-    return run.words == other.words and _NUMBER.sub("#", run.said) == _NUMBER.sub("#", other.said)
+    return run.words == other.words and bool(run.said.strip()) and _NUMBER.sub("#", run.said) == _NUMBER.sub("#", other.said)
 
 
 def noise(facts: Facts, calls: Collection[Call]) -> bool:

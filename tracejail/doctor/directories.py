@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType, Want
 
+from .compared import ends_alike
 from .consequence import dies, fatal, helped_itself, mentioned, weighed
 from .facts import GONE, REFUSED, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
@@ -16,6 +17,7 @@ from .remedies import bring_tree, make_directory
 
 _LISTS = ("getdents", "getdents64", "readdir")
 _FOR_ALL = 0o1777
+_ERRNO_WORDS = re.compile("no such file or directory|is a directory|not a directory|directory not empty")   # of any path
 _READ = ("/etc/",)   # what is listed beneath is configuration, listed to be read; elsewhere a program may only look around
 _STANDING = re.compile(r"owner|permission|writ(?:e|able)\b|\bmodes?\b|set-?[ug]id|insecure|unsafe", re.IGNORECASE)
 # Programs name owners and modes in their ordinary output too.
@@ -126,7 +128,7 @@ def wanted(facts: Facts) -> Iterator[Finding]:
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
         gone = call.path and not call.name.startswith("exec") and facts.jail.way(call.path).found is None
-        if gone and not helped_itself(facts, call.path, call):
+        if gone and call.path not in facts.left_over and not helped_itself(facts, call.path, call):
             found.setdefault(call.path, []).append(call)
     nameless = _last_look(facts, said)
     for path, calls in found.items():
@@ -144,12 +146,12 @@ def wanted(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_directories(line: str) -> bool:
-    return "director" in line.replace("No such file or directory", "").lower()
+    return "director" in _ERRNO_WORDS.sub("", line.lower())
 
 
 def _last_look(facts: Facts, said: list[str]) -> str:
     """What a program looked at in vain just before it ended, complaining of a directory whose name it did not say."""
-    if not dies(facts) or not any(map(_of_directories, said)):
+    if not dies(facts) or ends_alike(facts) or not any(map(_of_directories, said)):
         return ""
     looks = [call for call in facts.failed(*GONE) if call.path and call.record.arguments[-1].want is Want.OBJECT]
     if not looks or looks[-1].name.startswith(("open", "exec")) or not fatal(facts, looks[-1:]):

@@ -17,6 +17,7 @@ from .permissions import closed_to
 from .remedies import bring
 
 _RUNS = {"x86-64": {"x86-64", "i386"}, "aarch64": {"aarch64", "arm"}}
+_START = 4096   # bytes of a file that may be a key
 _DEPTH = 5   # of interpreters that are scripts themselves: the kernel allows four (exec_binprm in fs/exec.c)
 
 
@@ -111,6 +112,8 @@ def bring_over(facts: Facts, path: str) -> tuple[Action, ...]:
     here = facts.jail.way(path).found
     if found is None or found.type is not EntryType.FILE or here is None:
         return ()
+    if facts.secret(found.path, facts.host.start(found.path, _START)):
+        return ()  # it is not brought unasked, and what is there is not taken away for nothing
     return (Action(Kind.REMOVE, here.path), Action(Kind.COPY, found.path))
 
 

@@ -20,7 +20,7 @@ class Kind(Enum):
     """What an action does to a jail."""
 
     COPY = "copy"            # one file, link or device from the host, at its real path; `text`: why it is a secret
-    TREE = "tree"            # a directory with all beneath it but the files of `text`, one a line: they are secrets
+    TREE = "tree"            # a directory with all beneath it but the files of `text`, with NUL between: they are secrets
     DIRECTORY = "directory"  # made: mode, owner
     DEVICE = "device"        # made: device numbers, mode
     LINK = "link"            # made: to `text`
@@ -46,6 +46,7 @@ class Action:
     gid: int = 0
     device: tuple[int, int] = (0, 0)
     root: str = ""           # the directory of the jail that `path` is seen from, where a program took one for its root
+    source: str = ""         # of what is copied: where it lies on the host, if that is not `path`
     of_jail: bool = False    # what is copied is the jail's own, and not the host's
 
 

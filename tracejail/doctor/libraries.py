@@ -10,7 +10,7 @@ from tracejail.model import EntryType
 
 from .consequence import dies
 from .execution import bring_over
-from .facts import GONE, Call, Facts
+from .facts import GONE, REFUSED, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring, bring_tree, make_directory
 
@@ -39,8 +39,9 @@ def lost_libraries(facts: Facts) -> Iterator[Finding]:
     }
     if facts.held is not None:  # before it was looked at, or by now
         opened |= {(each.program, os.path.basename(each.path)) for each in facts.held.loaded}
+    refused = {(call.record.program, os.path.basename(call.path)) for call in facts.failed(*REFUSED) if call.name in _OPENS}
     for (program, name), calls in probes.items():
-        if (program, name) not in opened:
+        if (program, name) not in opened | refused:  # one that it may not open is there
             finding = _lost(facts, program, name, calls)
             if finding is not None:
                 yield finding

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
-from .compared import lives_outside
-from .consequence import complains, dies, helped_itself, mentioned, weighed
+from .compared import ends_alike, lives_outside
+from .consequence import complains, dies, helped_itself, mentioned, stands_in, weighed
 from .facts import GONE, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring, bring_tree, make_directory
@@ -38,6 +38,8 @@ _POORER = (
 )
 
 
+# Nothing dies of the want of these.
+_NEVER_FATAL = ("/etc/localtime", "/usr/lib/ssl/openssl.cnf", "/etc/ssl/openssl.cnf", "/usr/lib/locale")
 _ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
 _OF_UTC = b"\nUTC0\n"    # the end of a file of tzfile(5)
 
@@ -81,7 +83,8 @@ def absent(facts: Facts) -> Iterator[Finding]:
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
         poorer = _poorer(facts, path)
-        matters = not helped_itself(facts, path, calls[-1]) and (dies(facts) or mentioned(facts, calls))
+        fatal = dies(facts) and not path.startswith(_NEVER_FATAL)
+        matters = not helped_itself(facts, path, calls[-1]) and (fatal or mentioned(facts, calls))
         # It found a file not and did not say which: one of configuration, rather than what it looks for by the way.
         unnamed = way.found.type is EntryType.FILE and path.startswith("/etc/") and complains(facts)
         finding = Finding(
@@ -132,7 +135,28 @@ def astray(facts: Facts) -> Iterator[Finding]:
 def _in_its_place(facts: Facts, host: Node, wanted: str) -> tuple[Action, ...]:
     made = (Action(Kind.DIRECTORY, host.path, mode=host.mode, uid=host.uid, gid=host.gid),)
     beneath = facts.host.way(wanted).found
-    return made if beneath is None or beneath.type is EntryType.DIRECTORY else (*made, Action(Kind.COPY, beneath.path))
+    return made if beneath is None or beneath.type is EntryType.DIRECTORY else (*made, *bring(facts, beneath.path))
+
+
+def nowhere(facts: Facts) -> Iterator[Finding]:
+    """A path that neither the jail nor the host has, and that the program names where it complains: the site's own."""
+    if facts.run is None or not dies(facts) or ends_alike(facts):
+        return
+    found: dict[str, list[Call]] = {}
+    for call in facts.failed(*GONE):
+        if not call.path or call.name.startswith("exec") or call.path in facts.left_over:
+            continue
+        if call.record.arguments[-1].want in (Want.OBJECT, Want.LIST) and stands_in(call.path, facts.run.complaints):
+            found.setdefault(call.path, []).append(call)
+    for path, calls in found.items():
+        if facts.jail.way(path).found is not None or facts.host.way(path).found is not None or facts.harmless(path):
+            continue
+        yield Finding(
+            "nowhere", Confidence.LIKELY, path,
+            f"{path} is not in the jail, and the host has it not either: {calls[0].record.program} complains of it",
+            (Action(Kind.ADVICE, path, text=f"put {path} into the jail, or configure it not to ask for it"),), tuple(calls),
+            general=True,
+        )
 
 
 def parent(facts: Facts) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from .compared import aftermath, beside_the_point, noise
 from .consequence import dies
 from .facts import Facts
 from .finding import Confidence, Finding
+from .placing import settled
 
 _CONFIDENCE = {Confidence.CERTAIN: 200, Confidence.LIKELY: 100, Confidence.POSSIBLE: 0}
 _NAMED, _NAMED_LAST = 60, 30   # its path, or the last part of it, stands in what the program said
@@ -33,7 +34,7 @@ def ranked(facts: Facts, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         key = (finding.rule, finding.path)
         told = _weighed(facts, finding)
         if key not in kept or _CONFIDENCE[told.confidence] > _CONFIDENCE[kept[key].confidence]:
-            kept[key] = told
+            kept[key] = settled(facts, told)
     last = _last(facts)
     said = facts.run.said if facts.run else ""
     order = sorted(kept.values(), key=lambda finding: _key(finding, dies(facts), last, said))

@@ -8,12 +8,12 @@ from itertools import groupby
 
 from tracejail.model import EntryType
 
-from .facts import Facts, Node
+from .facts import Facts, Node, Way
 from .finding import Action, Kind
 
 _SETTINGS = "/etc/"
 _WHOLE = (_SETTINGS, "/usr/lib/", "/usr/share/", "/usr/local/", "/opt/")   # what is beneath is brought whole
-_MOST = 2000      # directories of a tree that are looked into
+_MOST = 5000      # names of a tree that are looked at
 _START = 4096     # bytes of a file that may be a key
 _COPIED = (EntryType.FILE, EntryType.SYMLINK, EntryType.CHARACTER)
 
@@ -27,15 +27,34 @@ def bring(facts: Facts, path: str, base: str = "/") -> tuple[Action, ...]:
     stale = facts.jail.node(way.found.path)
     a_link = stale is not None and stale.type is EntryType.SYMLINK
     if a_link and way.found.type is EntryType.FILE and facts.jail.way(path, base=base).found is None:
-        return Action(Kind.REMOVE, way.found.path), Action(Kind.COPY, way.found.path)
-    actions = {action.path: action for hop in way.hops if (action := _hop(facts, hop))}
+        return Action(Kind.REMOVE, way.found.path), Action(Kind.COPY, way.found.path, _secret(facts, way.found))
+    actions = {action.path: action for action in _own_way(facts, way, path)}
     if way.found.type is EntryType.FILE:
         for need in facts.host.needs(way.found.path):
-            for hop in facts.host.way(need, follow=False).hops:
-                action = _hop(facts, hop)
-                if action:
-                    actions.setdefault(action.path, action)
+            there = facts.host.way(need)
+            ended = _own_way(facts, there, need) or tuple(
+                action for hop in facts.host.way(need, follow=False).hops if (action := _hop(facts, hop))
+            )
+            for action in ended:
+                actions.setdefault(action.path, action)
     return tuple(actions.values())
+
+
+def _own_way(facts: Facts, way: Way, path: str) -> tuple[Action, ...]:
+    """What of a way of the host's the jail lacks. Where it has a directory in the place of a link, as jails have it that were
+    made before /bin became one, the file goes where the jail's way leads."""
+    own = any(
+        hop.type is EntryType.SYMLINK and (there := facts.jail.node(hop.path)) is not None and there.type is EntryType.DIRECTORY
+        for hop in way.hops
+    )
+    if not own or way.found is None or way.found.type is not EntryType.FILE:
+        return tuple(action for hop in way.hops if (action := _hop(facts, hop)))
+    if facts.jail.way(path).found is not None:
+        return ()
+    place = facts.settled(path)
+    if place == way.found.path:
+        return tuple(action for hop in way.hops if (action := _hop(facts, hop)))
+    return (Action(Kind.COPY, place, _secret(facts, way.found), source=way.found.path),)
 
 
 def bring_tree(facts: Facts, path: str) -> tuple[Action, ...]:
@@ -46,16 +65,24 @@ def bring_tree(facts: Facts, path: str) -> tuple[Action, ...]:
         return bring(facts, path)
     if not way.found.path.startswith(_WHOLE):
         return make_directory(facts, path)
+    secrets = _secrets(facts, way.found.path)
+    if secrets is None:
+        return make_directory(facts, path)
     actions = [action for hop in way.hops if (action := _hop(facts, hop)) and action.path != way.found.path]
-    return (*actions, Action(Kind.TREE, way.found.path, "\n".join(_secrets(facts, way.found.path))))
+    return (*actions, Action(Kind.TREE, way.found.path, "\0".join(secrets)))
 
 
-def _secrets(facts: Facts, directory: str) -> list[str]:
+def _secrets(facts: Facts, directory: str) -> list[str] | None:
+    """The files beneath that are; None where there are too many to look at."""
     found, pending = [], [directory]
+    seen = 0
     for above in pending:
         for name in facts.host.names(above):
             node = facts.host.node(f"{above}/{name}")
-            if node is None or node.foreign or len(pending) > _MOST:
+            seen += 1
+            if seen > _MOST:
+                return None
+            if node is None or node.foreign:
                 continue
             if node.type is EntryType.DIRECTORY:
                 pending.append(node.path)
@@ -65,8 +92,7 @@ def _secrets(facts: Facts, directory: str) -> list[str]:
 
 
 def _secret(facts: Facts, node: Node) -> str:
-    start = facts.host.start(node.path, _START) if node.path.startswith(_SETTINGS) else b""
-    return facts.secret(node.path, start) or ""
+    return facts.secret(node.path, facts.host.start(node.path, _START)) or ""
 
 
 def _hop(facts: Facts, hop: Node) -> Action | None:
@@ -118,12 +144,12 @@ def _commands(actions: Sequence[Action], jail: str, host: str) -> list[str]:
 
     def flush() -> None:
         if copied:
-            names = " ".join(shlex.quote("./" + path.lstrip("/") if path.startswith("/-") else path[1:]) for path in copied)
-            lines.append(f"cd {shlex.quote(host)} && cp -a --parents {names} {shlex.quote(jail + '/')}")
+            names = " ".join(quote("./" + path.lstrip("/") if path.startswith("/-") else path[1:]) for path in copied)
+            lines.append(f"cd {quote(host)} && cp -a --parents {names} {quote(jail + '/')}")
             copied.clear()
 
     for action in actions:
-        if action.kind in (Kind.COPY, Kind.TREE) and not action.text:
+        if action.kind in (Kind.COPY, Kind.TREE) and not action.text and not action.source:
             copied.append(action.path)
         elif action.kind is Kind.DIRECTORY and action.path in parents:
             continue  # cp --parents makes it, as the host has it
@@ -139,20 +165,36 @@ def _above(path: str) -> Iterable[str]:
         yield path
 
 
+def quote(text: str) -> str:
+    """A word of a shell, on one line whatever is in it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    data = text.encode("utf-8", "surrogateescape")
+    return "$'" + "".join(chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in data) + "'"
+
+
+def _copy(action: Action, jail: str, host: str) -> list[str]:
+    secret = [f"# {quote(action.path)} is a secret ({action.text}): only if the program must read it"] if action.text else []
+    if not action.source:
+        return [*secret, f"cd {quote(host)} && cp -a --parents {quote('.' + action.path)} {quote(jail + '/')}"]
+    place = jail.rstrip("/") + action.path
+    source = quote(host.rstrip("/") + action.source)
+    return [*secret, f"mkdir -p {quote(place.rpartition('/')[0])} && cp -a {source} {quote(place)}"]
+
+
 def _command(action: Action, jail: str, host: str) -> list[str]:
-    place = shlex.quote(jail.rstrip("/") + action.path)
-    text = shlex.quote(action.text)
+    place = quote(jail.rstrip("/") + action.path)
+    text = quote(action.text)
     match action.kind:
         case Kind.COPY:
-            name = shlex.quote("." + action.path)
-            return [
-                f"# {action.path} is a secret ({action.text}): only if the program must read it",
-                f"cd {shlex.quote(host)} && cp -a --parents {name} {shlex.quote(jail + '/')}",
-            ]
+            return _copy(action, jail, host)
         case Kind.TREE:
-            left = " ".join(f"--exclude={shlex.quote('.' + path)}" for path in action.text.splitlines())
-            name = shlex.quote("." + action.path)
-            return [f"cd {shlex.quote(host)} && tar -c {left} {name} | tar -xp -C {shlex.quote(jail)}"]
+            source = action.source or action.path
+            left = [path.removeprefix(source) for path in action.text.split("\0") if path]
+            without = "".join(f" --exclude={quote('.' + path)}" for path in left)
+            # Names of files are no patterns.
+            kept = f"--anchored --no-wildcards{without}" if left else ""
+            return [f"mkdir -p {place} && cd {quote(host.rstrip('/') + source)} && tar -c {kept} . | tar -xp -C {place}"]
         case Kind.DIRECTORY:
             return [f"install -d -m {action.mode:04o} -o {action.uid} -g {action.gid} {place}"]
         case Kind.DEVICE:
@@ -170,10 +212,10 @@ def _command(action: Action, jail: str, host: str) -> list[str]:
         case Kind.LINE:
             return [f"printf '%s\\n' {text} >> {place}"]
         case Kind.CACHE:
-            return [f"ldconfig -r {shlex.quote(jail)}"]
+            return [f"ldconfig -r {quote(jail)}"]
         case Kind.MOUNT if jail.startswith("/proc/"):
             what = f"--bind {text}" if action.text.startswith("/") else f"-t {text} {text}"
-            return [f"# in the mount namespace of process {jail.split('/')[2]}: mount {what} {shlex.quote(action.path)}"]
+            return [f"# in the mount namespace of process {jail.split('/')[2]}: mount {what} {quote(action.path)}"]
         case Kind.MOUNT if action.text.startswith("/"):
             return [f"mkdir -p {place}", f"mount --bind {text} {place}"]
         case Kind.MOUNT:

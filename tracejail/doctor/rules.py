@@ -109,6 +109,7 @@ RULES: tuple[Rule, ...] = (
     Rule(lookups.astray, "no link leads to itself, and each directory on the way is one"),
     Rule(accounts.accounts, "no account that it spoke of is known to the host alone"),
     Rule(fallback.fallbacks, "no default was read in the place of what the host has"),
+    Rule(lookups.nowhere, "it complains of no path that is nowhere"),
     Rule(lookups.parent, "each directory in which something was made is there"),
     Rule(lookups.absent, "nothing that the host has was looked for in vain"),
 )
