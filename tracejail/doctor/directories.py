@@ -79,7 +79,9 @@ def included(facts: Facts) -> Iterator[Finding]:
             continue
         if path in facts.search:
             continue  # looked through for what is to be executed
-        confidence, quiet = weighed(facts, calls)
+        # What is lost with it counts as well: the files that it would have held.
+        beneath = [call for call in facts.failed(*GONE) if _leads_beneath(facts, call.path, path.rstrip("/") + "/")]
+        confidence, quiet = weighed(facts, [*calls, *beneath])
         if f"{host.path}/".startswith("/etc/"):
             confidence = Confidence.LIKELY
         yield Finding(
@@ -87,7 +89,7 @@ def included(facts: Facts) -> Iterator[Finding]:
             f"{path} is not in the jail; {calls[0].record.program} wants to list it, and on the host it has "
             f"{_count(_read(facts, host.path))}",
             bring_tree(facts, path), tuple(calls), weight=5, quiet=quiet,
-            claims=tuple(call.order for call in facts.failed(*GONE) if _leads_beneath(facts, call.path, path.rstrip("/") + "/")),
+            claims=tuple(call.order for call in beneath),
         )
 
 
