@@ -16,7 +16,8 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	sh tests/install-packages.sh
 	EXAMPLES=1000 $(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest tests/kernel tests/real tests/doctor
+	$(BIN)/python -m pytest tests/kernel tests/real
+	$(BIN)/python -m pytest -n 2 tests/doctor
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

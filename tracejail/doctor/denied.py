@@ -42,9 +42,10 @@ def modes(facts: Facts) -> Iterator[Finding]:
     for (path, uid), (closed, need, calls) in found.items():
         confidence, quiet = weighed(facts, calls)
         host = facts.host.way(path).found
-        if quiet and host is not None and _grants(host, calls[0]) & need == need:
+        removes = all(call.record.arguments[-1].want is Want.REMOVE for call in calls)   # what is left behind harms nobody
+        if quiet and not removes and host is not None and _grants(host, calls[0]) & need == need:
             confidence = Confidence.LIKELY
-        if lost_later(facts, calls) or any(call.record.arguments[-1].want is Want.SOCKET for call in calls):
+        if (lost_later(facts, calls) and not removes) or any(call.record.arguments[-1].want is Want.SOCKET for call in calls):
             confidence = Confidence.LIKELY
         what = " and ".join(word for bit, word in ((READ, "read"), (WRITE, "written"), (EXECUTE, "searched")) if need & bit)
         thing = "" if closed.path == calls[0].path else f", on the way to {calls[0].path},"

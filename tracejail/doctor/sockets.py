@@ -27,7 +27,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
         there = host is not None and host.type is EntryType.SOCKET
         if path == LOG:  # syslog(3) is void: a program never hears that nobody listens
             # Where the host has no log either it is news of a daemon only that has had one, or tries again and again.
-            had = _had_one(facts, calls)
+            had = facts.held is not None and _had_one(facts, calls)
             again = facts.held is not None and sum(call.count for call in calls) > 1
             lost = " any more" if had else ""
             yield Finding(
