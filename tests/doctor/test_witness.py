@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import errno
+import json
 import re
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,11 +13,9 @@ import pytest
 
 from tests.doctor.jails import empty_jail, put
 from tests.tool import tracejail
-from tracejail.diagnose import diagnose
-from tracejail.model import TrialOptions
-from tracejail.show import Silent
 from tracejail.trial.target import caller_environment
 
+_TOP = Path(__file__).parents[2]
 _LINE = re.compile(r"^\d+ +(\w+)\((.*)\) += -1 (E[A-Z]+) \(")
 _RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$")
 _PATH = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -68,13 +67,11 @@ def _by_strace(jail: Path, words: tuple[str, ...]) -> Counter[tuple[str, str, st
 
 def _same(jail: Path, words: tuple[str, ...]) -> None:
     seen = _by_strace(jail, words)
-    run = diagnose(TrialOptions(argv=words, jail=str(jail), network="host"), Silent(), compare=False).run
-    assert run is not None
-    heard: Counter[tuple[str, str, str]] = Counter()
-    for call in run.calls:
-        if call.failed and call.name != "futex":  # how often threads meet is not the same in two runs
-            spelled = call.record.arguments[-1].spelled if call.record.arguments else ""
-            heard[call.name, spelled, errno.errorcode[-call.result]] += call.count
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.doctor.heard", jail, *words],
+        capture_output=True, stdin=subprocess.DEVNULL, check=True, timeout=60, cwd=_TOP,
+    )
+    heard = Counter({(name, path, error): count for name, path, error, count in json.loads(done.stdout)})
     assert sum(seen.values()) >= 1
     assert heard == seen
 

@@ -42,7 +42,8 @@ def modes(facts: Facts) -> Iterator[Finding]:
     for (path, uid), (closed, need, calls) in found.items():
         confidence, quiet = weighed(facts, calls)
         host = facts.host.way(path).found
-        removes = all(call.record.arguments[-1].want is Want.REMOVE for call in calls)   # what is left behind harms nobody
+        # What it leaves behind at its end harms nobody.
+        removes = all(call.record.arguments[-1].want is Want.REMOVE and call.phase == "stop" for call in calls)
         if quiet and not removes and host is not None and _grants(host, calls[0]) & need == need:
             confidence = Confidence.LIKELY
         if (lost_later(facts, calls) and not removes) or any(call.record.arguments[-1].want is Want.SOCKET for call in calls):
