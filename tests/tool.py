@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,3 +73,42 @@ def processes(mark: str) -> list[int]:
             if mark.encode() in line:
                 found.append(int(entry.name))
     return found
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for something that another process does; one that has no /proc any more, or does not answer yet, has not done it."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError):
+            if condition():
+                return
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def tracers(process: int) -> set[str]:
+    """Who traces the threads of a process, "0" for nobody."""
+    found = set()
+    for path in Path(f"/proc/{process}/task").glob("*/status"):
+        with contextlib.suppress(OSError):  # a thread may have ended
+            found |= {line.split()[1] for line in path.read_text().splitlines() if line.startswith("TracerPid:")}
+    return found
+
+
+@contextlib.contextmanager
+def watching(process: int, *words: str | Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """The command that watches a process, while it does."""
+    watcher = subprocess.Popen(
+        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd="/",
+        env={**os.environ, **(env or {})},
+    )
+    try:
+        until(lambda: tracers(process) - {"0"} or watcher.poll() is not None)
+        assert watcher.poll() is None, watcher.communicate()
+        assert watcher.stderr is not None
+        assert b"watches" in watcher.stderr.readline()
+        yield watcher
+    finally:
+        if watcher.poll() is None:
+            watcher.kill()
+        watcher.communicate()

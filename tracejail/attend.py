@@ -8,8 +8,8 @@ import os
 import time
 from dataclasses import dataclass, replace
 
-from tracejail.diagnose import Diagnosis, judge
-from tracejail.doctor.facts import Facts, JailMount, RunFacts
+from tracejail.diagnose import Diagnosis, judge, search_of, told_mounts
+from tracejail.doctor.facts import Facts, RunFacts
 from tracejail.doctor.held import Held
 from tracejail.errors import UsageError
 from tracejail.exercising import Exercising, check_steps
@@ -30,10 +30,10 @@ from tracejail.model import HostPath, PathArgument, SyscallRecord, TrialOptions,
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.policy import harmless, secret
 from tracejail.show import Show
-from tracejail.snapshot import Members, Root, has_own_mounts, root_of
+from tracejail.snapshot import Members, Root, has_own_mounts, opaque_words, root_of
 from tracejail.trace.bystander import Ears
 from tracejail.trace.decode import link_of
-from tracejail.trial.mounted import FLAGS, mounts_of
+from tracejail.trial.mounted import mounts_of
 from tracejail.trial.outcome import end_words, exit_status
 from tracejail.views import View
 from tracejail.watched import check_process, left_words, need_root, watch_aside, watching_words
@@ -149,8 +149,6 @@ def _no_jail(process: int, root: Root) -> UsageError:
 
 
 def _facts(daemon: _Daemon, host: HostRoot) -> Facts:
-    environment = dict(daemon.environment)
-    search = tuple(word or "/" for word in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"))
     lines = mounts_of(daemon.process, daemon.files.fd, "" if daemon.jail.startswith("/proc/") else daemon.jail)
     return Facts(
         jail=View(daemon.files),
@@ -160,11 +158,11 @@ def _facts(daemon: _Daemon, host: HostRoot) -> Facts:
         uid=daemon.identity.uid,
         gid=daemon.identity.gid,
         groups=daemon.identity.groups,
-        search=search,
+        search=search_of(dict(daemon.environment)),
         environment=daemon.environment,
         directory=daemon.directory,
         machine=os.uname().machine.replace("_", "-"),
-        mounts=tuple(JailMount(line.point, line.type, line.flags & FLAGS, line.source) for line in lines),
+        mounts=told_mounts(lines, daemon.jail),
         harmless=harmless,
         secret=secret,
     )
@@ -210,7 +208,7 @@ def _watch(daemon: _Daemon, options: TrialOptions, show: Show, run: RunFacts) ->
 
     logs.follow(daemon.process)
     if ring := opaque(daemon.process):
-        notes[f"opaque: {ring} uses io_uring, and what it opens that way is not seen"] = None
+        notes[opaque_words(ring)] = None
     try:
         ears = Ears(heard, members.forget, left, watching, ended, heard)
         watch_aside(daemon.process, options.timeout, daemon.root.path != "/", ears, meanwhile)

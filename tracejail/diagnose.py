@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ from tracejail.doctor.rules import findings
 from tracejail.errors import IncompleteError, InputOutputError, KernelLacksError, UsageError
 from tracejail.jail.enter import CAPABILITIES
 from tracejail.kernel.capabilities import NAMES
+from tracejail.kernel.mountinfo import MountLine
 from tracejail.learner import learner
 from tracejail.model import EntryType, TrialOptions
 from tracejail.resolve.elf import ElfFacts
@@ -24,7 +25,7 @@ from tracejail.resolve.policy import harmless, secret
 from tracejail.show import Show
 from tracejail.trial.answers import Manner
 from tracejail.trial.mounted import FLAGS, full, jail_mounts
-from tracejail.trial.target import caller_environment, find_identity, find_program
+from tracejail.trial.target import caller_environment, find_identity
 from tracejail.views import View
 from tracejail.witness import EVERY, run_in_jail, run_outside
 
@@ -42,7 +43,6 @@ class Diagnosis:
     ruled_out: tuple[str, ...]
     status: int
     seconds: float
-    runs: int = 1
     notes: tuple[str, ...] = ()   # what was not looked at
 
     @property
@@ -50,7 +50,7 @@ class Diagnosis:
         return self.facts.run
 
 
-Outside = Callable[[], RunFacts | None]
+Outside = Callable[[str], RunFacts | None]   # of a program, by its path
 
 
 def diagnose(options: TrialOptions, show: Show, static: bool = False, compare: bool | None = None) -> Diagnosis:
@@ -66,10 +66,9 @@ def diagnose(options: TrialOptions, show: Show, static: bool = False, compare: b
 def run_once_outside(options: TrialOptions, show: Show) -> Outside:
     """A function value that runs the command on the host the first time it is called; None comes of what can't be run."""
 
-    def run_it() -> RunFacts | None:
+    def run_it(program: str) -> RunFacts | None:
         short = replace(options, timeout=min(options.timeout, _OUTSIDE))
         try:
-            program = find_program(open_host_root(options.host_root), options.argv[0])
             work = learner(short, show, EVERY, program)
             return run_outside(work, work.launch(False, Manner.VERIFY))
         except (KernelLacksError, InputOutputError, IncompleteError, UsageError) as error:
@@ -101,7 +100,7 @@ def diagnose_root(
     wanted = compare if compare is not None else _is_quick(facts) and _is_safe(options, facts) and _is_open(first)
     if not wanted or not _is_the_same(facts):
         return first
-    return judge(replace(facts, outside=outside()), time.monotonic() - began)
+    return judge(replace(facts, outside=outside(facts.program)), time.monotonic() - began)
 
 
 def _is_the_same(facts: Facts) -> bool:
@@ -131,7 +130,7 @@ def _is_large(node: Node | None) -> bool:
 
 
 def _writes(call: Call) -> bool:
-    return not call.failed and call.name.startswith("open") and bool(call.record.flags & os.O_ACCMODE)
+    return not call.failed and call.opens and bool(call.record.flags & os.O_ACCMODE)
 
 
 def _is_open(diagnosis: Diagnosis) -> bool:
@@ -144,12 +143,8 @@ def look(options: TrialOptions, root: HostRoot) -> Facts:
     jail, host = View(root), View(open_host_root(options.host_root))
     user = find_identity(host.root, options.user)
     environment = caller_environment(options.environment)
-    search = tuple(word or "/" for word in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"))
+    search = search_of(environment)
     program = _program(jail, options.argv[0], search, options.directory) if options.argv else ""
-    mounts = tuple(
-        JailMount(line.point, line.type, line.flags & FLAGS, line.source, full(f"{options.jail}{line.point}"))
-        for line in jail_mounts(options.jail)
-    )
     return Facts(
         jail=jail,
         host=host,
@@ -162,11 +157,24 @@ def look(options: TrialOptions, root: HostRoot) -> Facts:
         environment=tuple(environment.items()),
         directory=options.directory,
         machine=os.uname().machine.replace("_", "-"),
-        mounts=mounts,
+        mounts=told_mounts(jail_mounts(options.jail), options.jail),
         harmless=harmless,
         secret=secret,
         withheld=frozenset(range(len(NAMES))) - CAPABILITIES,
         programs=() if options.argv else _programs(jail),
+    )
+
+
+def search_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The directories of PATH, or those that execvp(3) takes without it."""
+    return tuple(word or "/" for word in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"))
+
+
+def told_mounts(lines: Iterable[MountLine], jail: str) -> tuple[JailMount, ...]:
+    """The mounts of a jail as rules look at them."""
+    return tuple(
+        JailMount(line.point, line.type, line.flags & FLAGS, line.source, full(f"{jail.rstrip('/')}{line.point}"))
+        for line in lines
     )
 
 
@@ -194,11 +202,11 @@ def _is_library(facts: ElfFacts | None) -> bool:
     return facts is not None and (facts.soname != "" or (facts.interpreter == "" and facts.needed != ()))
 
 
-def judge(facts: Facts, seconds: float, runs: int = 1) -> Diagnosis:
+def judge(facts: Facts, seconds: float) -> Diagnosis:
     """What the rules make of the facts."""
     found, clear = findings(facts)
     shown = ranked(facts, found)
     dies = facts.run is not None and not facts.run.healthy
     causes = [finding for finding in shown if finding.confidence is not Confidence.POSSIBLE]
     status = 1 if causes or (dies and any(not each.quiet for each in shown) and not ends_alike(facts)) else 3 if dies else 0
-    return Diagnosis(facts, shown, clear, status, seconds, runs if facts.run is not None else 0)
+    return Diagnosis(facts, shown, clear, status, seconds)

@@ -9,15 +9,14 @@ import stat
 from dataclasses import dataclass, field
 
 from tracejail.doctor.held import Held, Loaded, Opened, Talk
+from tracejail.doctor.running import LOG
 from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
 from tracejail.kernel.running import descriptors_of, family_of, live_thread, mapped_by, program_of
-from tracejail.kernel.sockets import is_listened_to, peers_of
+from tracejail.kernel.unix_sockets import is_listened_to, peers_of
 from tracejail.model import TYPES
-from tracejail.snapshot import Root
+from tracejail.snapshot import RING, Root
 
 _LIBRARY = re.compile(r"\.so(\.[\w.+-]+)?$")
-_LOG = "/dev/log"
-_RING = "anon_inode:[io_uring]"
 _MOST_LOGS, _SAID = 64, 1 << 16   # files that are followed; bytes of each that are read
 
 
@@ -47,7 +46,7 @@ def held_by(process: int, root: Root, descriptor: int) -> Held:
         for peer in peers_of(thread):
             path = root.inner(peer.path) if peer.path.startswith("/") else ""
             talks.append(Talk(program, each, peer.descriptor, peer.path, path, peer.datagrams, peer.gone))
-    places = {_LOG, *(talk.path for talk in talks if talk.path)}
+    places = {LOG, *(talk.path for talk in talks if talk.path)}
     silent = frozenset(place for place in places if _is_silent(descriptor, place))
     return Held(process, "" if gone else root.path, tuple(opened), tuple(loaded.values()), tuple(talks), silent)
 
@@ -55,7 +54,7 @@ def held_by(process: int, root: Root, descriptor: int) -> Held:
 def opaque(process: int) -> str:
     """The program of the family that makes calls which nobody hears of (io_uring(7)); "" for none."""
     for each in family_of(process):
-        if any(one.path == _RING for one in descriptors_of(live_thread(each))):
+        if any(one.path == RING for one in descriptors_of(live_thread(each))):
             return program_of(live_thread(each))
     return ""
 

@@ -15,7 +15,7 @@ from tracejail.jail import tree as jail_tree
 from tracejail.jail.tree import Attributes, Tree
 from tracejail.model import EntryType, JailPath, TrialOptions
 from tracejail.resolve.elf import read_elf
-from tracejail.resolve.host import HostRoot, glob, inspect, names, open_source, read_start
+from tracejail.resolve.host import HostNode, HostRoot, glob, inspect, names, open_source, read_start
 from tracejail.resolve.loader import CacheLibrary, write_cache
 from tracejail.resolve.policy import judge
 from tracejail.trial.supply import Supply
@@ -79,42 +79,47 @@ class Mender:
             self.notes[f"{path} was not brought: {verdict.reason} (--allow {path})"] = None
         return not verdict.allowed
 
-    def _copy_as(self, source: str, place: str) -> None:
-        """From another place of the host's than that which it gets in the tree."""
-        node = inspect(self.host, JailPath(source))
-        if node is None or node.virtual or self._refused(source):
-            return
+    def _copy_as(self, supply: Supply, source: str, place: str) -> None:
+        """From another place of the host's than that which it gets in the tree; a directory with all beneath it."""
+        self._directories_to(supply, posixpath.dirname(place))
+        pending = [(source, place)]
+        while pending:
+            at, to = pending.pop()
+            node = inspect(self.host, JailPath(at))
+            if node is None or node.virtual or self._refused(at):
+                continue
+            if jail_tree.look(self.tree, to) is None:
+                self._make(node, to)
+            if node.type is EntryType.DIRECTORY:
+                pending += [(join(at, name), join(to, name)) for name in names(self.host, JailPath(at))]
+
+    def _make(self, node: HostNode, place: str) -> None:
         attributes = Attributes(node.mode & 0o1777, node.uid, node.gid)
-        above = posixpath.dirname(place)
-        if above != "/" and jail_tree.look(self.tree, above) is None:
-            self._directories_to(above)
-        there = jail_tree.look(self.tree, place)
         if node.type is EntryType.DIRECTORY:
-            if there is None:
-                jail_tree.make_directory(self.tree, place, attributes)
-            for name in names(self.host, JailPath(source)):
-                self._copy_as(join(source, name), join(place, name))
-        elif node.type is EntryType.SYMLINK and there is None:
+            jail_tree.make_directory(self.tree, place, attributes)
+        elif node.type is EntryType.SYMLINK:
             jail_tree.make_symlink(self.tree, place, node.target, attributes)
-        elif node.type is EntryType.FILE and there is None:
-            descriptor = open_source(self.host, JailPath(source))
+        elif node.type is EntryType.FILE:
+            descriptor = open_source(self.host, node.path)
             try:
                 jail_tree.make_file(self.tree, place, descriptor, attributes, digest=False)
             finally:
                 os.close(descriptor)
 
-    def _directories_to(self, path: str) -> None:
+    def _directories_to(self, supply: Supply, path: str) -> None:
+        """The directory and those above it that the tree lacks."""
         above = ""
-        for part in path.strip("/").split("/"):
+        for part in path.strip("/").split("/") if path != "/" else ():
             above += "/" + part
-            if jail_tree.look(self.tree, above) is None:
-                jail_tree.make_directory(self.tree, above, Attributes(0o755, 0, 0))
+            place = self._place(supply, above)
+            if jail_tree.look(self.tree, place) is None:
+                jail_tree.make_directory(self.tree, place, Attributes(0o755, 0, 0))
 
     def _do(self, supply: Supply, action: Action) -> None:
         place = self._place(supply, action.path)
         match action.kind:
             case Kind.COPY | Kind.TREE if action.source:
-                self._copy_as(action.source, place)
+                self._copy_as(supply, action.source, place)
             case Kind.COPY:
                 self._copy(supply, action.path)
             case Kind.TREE:
@@ -137,7 +142,7 @@ class Mender:
             case Kind.CACHE:
                 self._cache(supply)
             case Kind.MOUNT:
-                self._mount_point(supply, action)
+                self._directories_to(supply, action.path)  # to be mounted on: who starts the program makes the mount
             case Kind.CHANGEABLE:
                 self.notes[f"{action.path} is left as it is: chattr(1) is for whoever made it so"] = None
             case _:
@@ -192,15 +197,6 @@ class Mender:
             jail_tree.remove(self.tree, place)
         end = b"" if not before or before.endswith(b"\n") else b"\n"
         jail_tree.make_file(self.tree, place, before + end + os.fsencode(text) + b"\n", attributes, digest=False)
-
-    def _mount_point(self, supply: Supply, action: Action) -> None:
-        """The directory that is to be mounted on; who starts the program makes the mount."""
-        above = ""
-        for part in action.path.strip("/").split("/"):
-            above += "/" + part
-            place = self._place(supply, above)
-            if jail_tree.look(self.tree, place) is None:
-                jail_tree.make_directory(self.tree, place, Attributes(0o755, 0, 0))
 
     def _cache(self, supply: Supply) -> None:
         """As ldconfig(8) would make it, of the directories that it knows."""

@@ -20,7 +20,7 @@ from tracejail.model import SyscallRecord
 from tracejail.trace.decode import link_of
 from tracejail.trace.table import REROOTS
 
-_RING = "anon_inode:[io_uring]"
+RING = "anon_inode:[io_uring]"   # a descriptor of io_uring(7), by which calls are made that nobody hears of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,11 @@ def has_own_mounts(process: int) -> bool:
         return False
 
 
+def opaque_words(program: str) -> str:
+    """That a program makes calls which nobody hears of."""
+    return f"opaque: {program} uses io_uring, and what it opens that way is not seen"
+
+
 @dataclass(slots=True)
 class Snapshot:
     """Each path with the program that had it first."""
@@ -120,8 +125,8 @@ class Snapshot:
         for mapped in mapped_by(thread):
             self.mapped.setdefault(root.inner(mapped.path), (program, mapped))
         for each in descriptors_of(thread):
-            if each.path == _RING:
-                self.notes[f"opaque: {program} uses io_uring, and what it opens that way is not seen"] = None
+            if each.path == RING:
+                self.notes[opaque_words(program)] = None
             elif each.path.startswith("/") and not each.deleted:
                 path = root.inner(each.path)
                 known = self.opened.get(path)

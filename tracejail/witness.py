@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from tracejail.doctor.facts import Call, Ended, RunFacts, State
 from tracejail.jail.enter import Launch, Stage
@@ -125,15 +126,23 @@ def _worth(record: SyscallRecord) -> bool:
 
 
 def _state(thread: int) -> State | None:
-    found, ours = standing_of(thread), standing_of(os.getpid())
-    if found is None or ours is None:
+    found = standing_of(thread)
+    if found is None:
         return None
-    # A filter that doctor itself is under, as in a container, is none of the jail's.
-    seccomp = found.seccomp if found.filters > ours.filters or not found.filters else 0
-    label = found.label if found.label != ours.label else ""
+    # A filter or label that doctor itself is under, as in a container, is none of the jail's.
+    filters, own = _under()
+    seccomp = found.seccomp if found.filters > filters or not found.filters else 0
+    label = found.label if found.label != own else ""
     return State(
         found.uid, found.gid, found.groups, found.capabilities, seccomp, found.no_new_privs, found.limits, label
     )
+
+
+@lru_cache(1)
+def _under() -> tuple[int, str]:
+    """How many filters this process is under, and its label."""
+    ours = standing_of(os.getpid())
+    return (ours.filters, ours.label) if ours else (0, "")
 
 
 def run_in_jail(work: Learner, jail: str, launch: Launch, above: int = -1) -> RunFacts:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.tool import COMMAND, Done, processes, tracejail, two_lines
+from tests.tool import COMMAND, Done, processes, tracejail, tracers, two_lines, until, watching
 
 SOURCES = Path(__file__).parent / "attached"
 KILLS = 50
@@ -50,23 +50,12 @@ class Tracee:
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     def tracers(self) -> set[str]:
-        found = set()
-        for path in Path(f"/proc/{self.pid}/task").glob("*/status"):
-            with contextlib.suppress(OSError):  # a thread may have ended
-                found |= {line.split()[1] for line in path.read_text().splitlines() if line.startswith("TracerPid:")}
-        return found
+        return tracers(self.pid)
 
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)
-
-
-def until(condition: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -81,18 +70,8 @@ def running(*words: str | Path, cwd: Path) -> Iterator[Tracee]:
 @contextlib.contextmanager
 def attached(tracee: Tracee, *options: str | Path) -> Iterator[subprocess.Popen[bytes]]:
     """While the watcher watches."""
-    words = [*COMMAND, "learn", "--attach", str(tracee.pid), *map(str, options)]
-    watcher = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    try:
-        until(lambda: tracee.tracers() - {"0"} or watcher.poll() is not None)
-        assert watcher.poll() is None, watcher.communicate()
-        assert watcher.stderr is not None
-        assert b"watches" in watcher.stderr.readline()
+    with watching(tracee.pid, "learn", "--attach", str(tracee.pid), *options) as watcher:
         yield watcher
-    finally:
-        if watcher.poll() is None:
-            watcher.kill()
-        watcher.communicate()
 
 
 def finish(watcher: subprocess.Popen[bytes], number: int = signal.SIGINT) -> Done:

@@ -13,7 +13,8 @@ _ROOT = _line(27, 1, "/")
 
 
 def _numbers(path: str, *lines: MountLine) -> list[int]:
-    return [line.number for line in shown_at(path, lines)]
+    first, beneath = shown_at(path, lines)
+    return [line.number for line in ((first,) if first else ()) + beneath]
 
 
 def test_a_mount_that_was_moved_beneath_the_root_stands_before_it() -> None:
@@ -38,3 +39,9 @@ def test_beneath_a_jail() -> None:
 
 def test_no_line_holds_it() -> None:
     assert _numbers("/srv", _line(30, 27, "/proc")) == []
+
+
+def test_a_root_in_the_midst_of_a_mount_has_those_beneath_it() -> None:
+    lines = (_line(30, 27, "/proc"), _line(31, 27, "/run"), _line(32, 31, "/run/lock"), _line(33, 27, "/run/lock"))
+    assert shown_at("/", lines)[0] is None
+    assert _numbers("/", *lines) == [30, 31, 32]

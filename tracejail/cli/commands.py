@@ -37,6 +37,7 @@ from .options import (
     help_lines,
     need,
     parse,
+    process_id,
     trial_options,
 )
 from .progress import Talk
@@ -119,7 +120,7 @@ def _finish(result: LearnResult, as_json: bool, talk: Talk, learned: bool) -> in
 def _learn(fields: Fields, arguments: list[str]) -> int:
     as_json = bool(fields.pop("json", False))
     talk = _talk(fields)
-    if "attach" in fields:
+    if "process" in fields:
         return _attach(fields, arguments, as_json, talk)
     unit = str(fields.pop("unit", ""))
     if not unit:
@@ -146,12 +147,7 @@ _NOT_ATTACHED = (*DRIVE, *ENGINE, *(row for row in (*TARGET, *LEARN) if row.fiel
 
 
 def _attach(fields: Fields, arguments: list[str], as_json: bool, talk: Talk) -> int:
-    process = fields.pop("attach")
-    assert isinstance(process, float)
-    if process < 1 or process % 1:
-        raise UsageError(f"--attach {process:g}: not a process id", "ps -e shows those that there are")
-    if arguments:
-        raise UsageError(f"--attach takes no program, and here is {arguments[0]}", "leave out one of them")
+    process = process_id(fields, "--attach", arguments)
     for option in _NOT_ATTACHED:
         if option.field in fields:
             raise UsageError(f"--attach and {option.names[-1]}: the process runs already", f"leave out {option.names[-1]}")
@@ -159,7 +155,7 @@ def _attach(fields: Fields, arguments: list[str], as_json: bool, talk: Talk) -> 
     root = str(fields.pop("host_root", ""))
     from tracejail.attach import attach
 
-    return _finish(attach(int(process), root, trial_options(fields, []), talk), as_json, talk, learned=True)
+    return _finish(attach(process, root, trial_options(fields, []), talk), as_json, talk, learned=True)
 
 
 def _verify(fields: Fields, arguments: list[str]) -> int:

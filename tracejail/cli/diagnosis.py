@@ -156,7 +156,7 @@ def document(diagnosis: Diagnosis, options: TrialOptions) -> dict[str, Any]:
     return {
         "status": diagnosis.status,
         "healthy": diagnosis.status == 0,
-        "runs": diagnosis.runs,
+        "runs": int(run is not None),
         "seconds": round(diagnosis.seconds, 3),
         "program": diagnosis.facts.program,
         "ended": run.words if run else "",

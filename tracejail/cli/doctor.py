@@ -9,7 +9,7 @@ from tracejail.errors import UsageError
 
 from .diagnosis import COMMANDS, cut, document, finding_document, print_lines, remedy, report
 from .escape import escape
-from .options import DOCTOR, DRIVE, JAIL, POLICY, TARGET, Fields, exactly, trial_options
+from .options import DOCTOR, DRIVE, JAIL, POLICY, TARGET, Fields, exactly, process_id, trial_options
 from .progress import Talk
 
 TYPE_CHECKING = False
@@ -53,12 +53,7 @@ _OF_RUNNING = frozenset(("process", "json", "static", "timeout", "exercises", "r
 
 
 def _pid(fields: Fields, arguments: list[str], talk: Talk) -> int:
-    process = fields.pop("process")
-    assert isinstance(process, float)
-    if process < 1 or process % 1:
-        raise UsageError(f"--pid {process:g}: not a process id", "ps -e shows those that there are")
-    if arguments:
-        raise UsageError(f"--pid takes no program, and here is {arguments[0]}", "leave out one of them")
+    process = process_id(fields, "--pid", arguments)
     given = next((row for row in (*JAIL, *DOCTOR, *TARGET, *DRIVE, *POLICY) if row.field in {*fields} - _OF_RUNNING), None)
     if given is not None:
         raise UsageError(f"--pid and {given.names[-1]}: the process runs already", f"leave out {given.names[-1]}")
@@ -68,7 +63,7 @@ def _pid(fields: Fields, arguments: list[str], talk: Talk) -> int:
     from tracejail.attend import SECONDS, attend
 
     fields.setdefault("timeout", SECONDS)
-    diagnosis, root = attend(int(process), trial_options(fields, []), talk, static)
+    diagnosis, root = attend(process, trial_options(fields, []), talk, static)
     options = trial_options({**fields, "jail": root}, list(diagnosis.facts.argv))
     return _tell(diagnosis, options, talk, as_json)
 

@@ -80,7 +80,7 @@ LEARN = (
     Option("--max-rounds", "max_rounds", "N", "give up after so many (default 50)", number=True),
 )
 ATTACH = (
-    Option("--attach", "attach", "PID", "no program: watch one that runs, for a first guess, until ^C or --timeout", number=True),
+    Option("--attach", "process", "PID", "no program: watch one that runs, for a first guess, to ^C or --timeout", number=True),
 )
 HOST = (Option("--host", "label", "LABEL", "of a merged manifest the part for this host (default: the first)"),)
 JAIL = (Option("-j --jail", "jail", "DIR", "the jail"),)
@@ -202,6 +202,17 @@ def trial_options(fields: Mapping[str, Value], arguments: list[str], base: Trial
     if arguments or base is None:
         given["argv"] = tuple(arguments)
     return replace(base or TrialOptions(()), **given)
+
+
+def process_id(fields: Fields, option: str, arguments: list[str]) -> int:
+    """The process that an option names, in the place of a program. Raises UsageError."""
+    process = fields.pop("process")
+    assert isinstance(process, float)
+    if process < 1 or process % 1:
+        raise UsageError(f"{option} {process:g}: not a process id", "ps -e shows those that there are")
+    if arguments:
+        raise UsageError(f"{option} takes no program, and here is {arguments[0]}", "leave out one of them")
+    return int(process)
 
 
 def need(arguments: list[str], count: int, what: str) -> None:

@@ -56,7 +56,7 @@ def accounts(facts: Facts) -> Iterator[Finding]:
 
 def _read(facts: Facts, path: str) -> Iterator[Call]:
     for call in facts.calls():
-        if call.path == path and not call.failed and call.name.startswith("open"):
+        if call.path == path and not call.failed and call.opens:
             yield call
             return
 

@@ -13,10 +13,9 @@ from tracejail.model import EntryType
 from .consequence import dies, mentioned
 from .facts import Call, Facts, RunFacts
 from .finding import Action, Confidence, Finding, Kind
+from .listed import comparable, walked_through
 from .remedies import bring_tree
 
-_LISTS = frozenset(("getdents", "getdents64", "readdir"))
-_OPENS = frozenset(("open", "openat", "openat2"))
 _SETTINGS = "/etc/"     # what is listed beneath is configuration, and is read whole
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)   # differs from run to run: process IDs, times, addresses
 _SHOWN = 3              # names of a list
@@ -33,6 +32,11 @@ def ends_alike(facts: Facts) -> bool:
     if run is None or other is None or run.healthy or other.healthy:
         return False
     return run.words == other.words and bool(run.said.strip()) and _NUMBER.sub("#", run.said) == _NUMBER.sub("#", other.said)
+
+
+def went_well_outside(facts: Facts, path: str) -> bool:
+    """Whether the host's run asked for a path and had it, of a program that lives there."""
+    return lives_outside(facts) and facts.outside is not None and 0 in facts.outside.results.get(path, ())
 
 
 def noise(facts: Facts, calls: Collection[Call]) -> bool:
@@ -60,13 +64,13 @@ def aftermath(facts: Facts, path: str) -> bool:
 
 def other_contents(facts: Facts) -> Iterator[Finding]:
     """A file that was read in both runs, and is not the same."""
-    if not dies(facts) or not lives_outside(facts) or facts.outside is None:
+    if not dies(facts) or not lives_outside(facts):
         return
     found: dict[str, Call] = {}
     for call in facts.calls():
-        if call.name not in _OPENS or call.failed or call.record.flags & (os.O_ACCMODE | os.O_DIRECTORY):
+        if not call.opens or call.failed or call.record.flags & (os.O_ACCMODE | os.O_DIRECTORY):
             continue
-        if 0 in facts.outside.results.get(call.path, ()) and _differs(facts, call.path):
+        if went_well_outside(facts, call.path) and _differs(facts, call.path):
             found.setdefault(call.path, call)
     for path, call in found.items():
         yield Finding(
@@ -90,16 +94,9 @@ def fewer_names(facts: Facts) -> Iterator[Finding]:
     """A directory that was listed in both runs, and has names on the host alone that are then used there."""
     if not lives_outside(facts) or facts.outside is None:
         return
-    seen: set[str] = set()
     through = walked_through(facts)
-    for call in facts.calls():
-        if call.failed or call.name not in _LISTS or call.path in seen:
-            continue
-        seen.add(call.path)
-        here, there = facts.jail.way(call.path).found, facts.host.way(call.path).found
-        if here is None or there is None or here.path == "/" or there.foreign or here.foreign or there.mode & 0o1000:
-            continue
-        walked = (call.record.program, call.path) in through
+    for call, here, there in comparable(facts):
+        walked = (call.record.program, call.path.rstrip("/")) in through
         used = _used(facts, facts.outside, call.path, there.path, here.path, walked)
         if not used or not facts.jail.names(here.path):
             continue
@@ -117,22 +114,11 @@ def fewer_names(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def walked_through(facts: Facts) -> frozenset[tuple[str, str]]:
-    """Programs, with directories above and beneath which they list others: who goes through a tree does not look for what
-    one of its directories may hold."""
-    listed = {(call.record.program, call.path.rstrip("/")) for call in facts.calls() if call.name in _LISTS and not call.failed}
-    beneath = {(program, path) for program, path in listed if (program, posixpath.dirname(path)) in listed}
-    above = {(program, posixpath.dirname(path)) for program, path in beneath}
-    return frozenset((program, path + end) for program, path in beneath | above for end in ("", "/"))
-
-
 def _used(facts: Facts, outside: RunFacts, directory: str, there: str, here: str, walked: bool) -> list[str]:
     """The names that the jail lacks, and that were opened on the host, or looked at there: not where all of them were, as
     ls(1) does, or by who goes through a tree, as tar(1) does."""
     names = facts.host.names(there)
     looked_at = {name for name in names if 0 in outside.results.get(posixpath.join(directory, name), ())}
-    if len(looked_at) == len(names) and walked:
-        return []
     if len(looked_at) == len(names):
-        looked_at = {name for name in names if posixpath.join(directory, name) in outside.opened}
+        looked_at = set() if walked else {name for name in names if posixpath.join(directory, name) in outside.opened}
     return sorted(looked_at - set(facts.jail.names(here)))

@@ -69,7 +69,7 @@ def lost_later(facts: Facts, calls: Sequence[Call]) -> bool:
     """Whether the program could open before what it can't now: a log, at its rotation, after a change of user or root."""
     first = {call.path: call.order for call in reversed(calls)}
     return any(
-        not call.failed and call.name.startswith("open") and call.path in first and call.order < first[call.path]
+        not call.failed and call.opens and call.path in first and call.order < first[call.path]
         for call in facts.calls()
     )
 

@@ -22,7 +22,7 @@ def hollow(facts: Facts) -> Iterator[Finding]:
     """A file that was opened to be read, and is empty in the jail alone; or has no certificate where the host's has some."""
     seen: set[str] = set()
     for call in facts.calls():
-        if call.failed or not call.name.startswith("open") or not call.path.startswith(_READ) or call.path in seen:
+        if call.failed or not call.opens or not call.path.startswith(_READ) or call.path in seen:
             continue
         if call.record.arguments[-1].want is not Want.OBJECT or call.record.flags & 3:
             continue

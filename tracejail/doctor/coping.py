@@ -28,7 +28,7 @@ def _has_another_way(facts: Facts, rule: str, call: Call) -> bool:
     if status or rule == "empty-program":
         return False  # a shell that is tried for an empty file ends well, and has done nothing
     return rule == "no-program" or any(
-        other.name.startswith("exec") and not other.failed and other.record.process == call.record.process
+        other.executes and not other.failed and other.record.process == call.record.process
         and other.order > call.order for other in facts.calls()
     )
 
@@ -49,7 +49,7 @@ def next_exec(facts: Facts, call: Call) -> int:
     """The order of the call by which the shell is tried for what is no program; 0 where that was not next."""
     for other in facts.calls():
         if other.order > call.order and other.record.process == call.record.process:
-            return other.order if other.name.startswith("exec") and other.path.endswith("/sh") else 0
+            return other.order if other.executes and other.path.endswith("/sh") else 0
     return 0
 
 
@@ -57,7 +57,7 @@ def came_through(facts: Facts, last: Call) -> bool:
     """Whether a search along PATH ended with a program."""
     name = os.path.basename(last.path)
     return any(
-        call.name.startswith("exec") and not call.failed and call.record.process == last.record.process
+        call.executes and not call.failed and call.record.process == last.record.process
         and call.order > last.order and os.path.basename(call.path) == name
         for call in facts.calls()
     )

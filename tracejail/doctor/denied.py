@@ -28,7 +28,7 @@ def modes(facts: Facts) -> Iterator[Finding]:
     """The object on the way that is closed to the user that the program was then."""
     found: dict[tuple[str, int], tuple[Node, int, list[Call]]] = {}
     for call in facts.failed(*REFUSED):
-        if not call.path or call.state is None or call.name.startswith("exec") or call.name in _OWNERS:
+        if not call.path or call.state is None or call.executes or call.name in _OWNERS:
             continue
         if _OVERRIDE in call.state.capabilities:
             continue
@@ -110,7 +110,7 @@ def read_only(facts: Facts) -> Iterator[Finding]:
     """A write to a mount that is read-only."""
     found: dict[str, list[Call]] = {}
     for call in facts.failed(-errno.EROFS, *REFUSED):
-        if not call.path or call.name.startswith("exec"):
+        if not call.path or call.executes:
             continue
         path = call.path if facts.jail.way(call.path).found is not None else posixpath.dirname(call.path)
         mount = facts.mount_of(path)
@@ -134,7 +134,7 @@ def not_mapped(facts: Facts) -> Iterator[Finding]:
     """A library that can be read, and not be mapped to be executed: its mount is noexec."""
     opened: dict[int, Call] = {}
     for call in facts.calls():
-        if not call.failed and call.name.startswith("open") and call.path:
+        if not call.failed and call.opens and call.path:
             opened[call.record.process] = call
         last = opened.get(call.record.process)
         if call.name != "mmap" or call.result not in REFUSED or last is None:

@@ -34,7 +34,7 @@ def missing(facts: Facts) -> Iterator[Finding]:
             evidence=(_numbers(device),), weight=15, quiet=quiet,
         )
     made = _by_path(
-        call for call in facts.calls() if not call.failed and call.name.startswith("open") and call.record.flags & os.O_CREAT
+        call for call in facts.calls() if not call.failed and call.opens and call.record.flags & os.O_CREAT
     )
     for path, calls in made.items():
         link = facts.host.node(path)
@@ -92,7 +92,7 @@ def nodev(facts: Facts) -> Iterator[Finding]:
     for path, calls in _by_path(facts.failed(*REFUSED)).items():
         found = facts.jail.way(path).found
         mount = facts.mount_of(path)
-        opened = [call for call in calls if call.name.startswith("open")]
+        opened = [call for call in calls if call.opens]
         if found is None or found.type not in _DEVICES or mount is None or "nodev" not in mount.flags or not opened:
             continue
         where = "the jail's file system" if mount.path == "/" else f"the mount on {mount.path}"
@@ -202,7 +202,7 @@ def _make(facts: Facts, device: Node) -> tuple[Action, ...]:
 def _by_path(calls: Iterable[Call]) -> dict[str, list[Call]]:
     found: dict[str, list[Call]] = {}
     for call in calls:
-        if call.path and not call.name.startswith("exec"):
+        if call.path and not call.executes:
             found.setdefault(call.path, []).append(call)
     return found
 

@@ -13,9 +13,9 @@ from .compared import ends_alike
 from .consequence import dies, fatal, helped_itself, mentioned, weighed
 from .facts import GONE, REFUSED, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
+from .listed import comparable, walked_through
 from .remedies import bring_tree, make_directory
 
-_LISTS = ("getdents", "getdents64", "readdir")
 _FOR_ALL = 0o1777
 _ERRNO_WORDS = re.compile("no such file or directory|is a directory|not a directory|directory not empty")   # of any path
 _READ = ("/etc/",)   # what is listed beneath is configuration, listed to be read; elsewhere a program may only look around
@@ -33,20 +33,12 @@ _OTHERS_WRITE, _OTHERS, _SET_ID = 0o022, 0o077, 0o6000
 
 def empty(facts: Facts) -> Iterator[Finding]:
     """A directory that was listed, and is empty where the host's is not."""
-    seen: set[str] = set()
-    # Who lists the directory above as well goes through a tree, and does not look for what this one may hold.
-    listed = {(call.record.program, call.path) for call in facts.calls() if call.name in _LISTS and not call.failed}
-    for call in facts.calls():
-        if call.failed or call.name not in _LISTS or call.path in seen:
-            continue
-        seen.add(call.path)
-        here, host = facts.jail.way(call.path).found, facts.host.way(call.path).found
-        if here is None or host is None or here.path == "/" or host.foreign or here.foreign or host.mode & 0o1000:
-            continue
+    through = walked_through(facts)
+    for call, here, host in comparable(facts):
         if here.type is not EntryType.DIRECTORY or facts.jail.names(here.path) or not _read(facts, host.path):
             continue
-        walks = (call.record.program, posixpath.dirname(call.path.rstrip("/"))) in listed
-        read = f"{host.path}/".startswith(_READ) and not walks
+        walked = (call.record.program, call.path.rstrip("/")) in through
+        read = f"{host.path}/".startswith(_READ) and not walked
         yield Finding(
             "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, here.path,
             f"{here.path} is empty in the jail; {call.record.program} lists it, and on the host it has "
@@ -129,7 +121,7 @@ def wanted(facts: Facts) -> Iterator[Finding]:
     said = facts.run.said.splitlines() if facts.run else []
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
-        gone = call.path and not call.name.startswith("exec") and facts.jail.way(call.path).found is None
+        gone = call.path and not call.executes and facts.jail.way(call.path).found is None
         if gone and call.path not in facts.left_over and not helped_itself(facts, call.path, call):
             found.setdefault(call.path, []).append(call)
     nameless = _last_look(facts, said)
@@ -156,7 +148,7 @@ def _last_look(facts: Facts, said: list[str]) -> str:
     if not dies(facts) or ends_alike(facts) or not any(map(_of_directories, said)):
         return ""
     looks = [call for call in facts.failed(*GONE) if call.path and call.record.arguments[-1].want is Want.OBJECT]
-    if not looks or looks[-1].name.startswith(("open", "exec")) or not fatal(facts, looks[-1:]):
+    if not looks or looks[-1].opens or looks[-1].executes or not fatal(facts, looks[-1:]):
         return ""
     return looks[-1].path
 

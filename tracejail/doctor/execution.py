@@ -26,7 +26,7 @@ def execution(facts: Facts) -> Iterator[Finding]:
     searches: dict[tuple[int, str], list[Call]] = {}
     fallback = 0
     for call in facts.failed():
-        if not call.name.startswith("exec") or not call.path:
+        if not call.executes or not call.path:
             continue
         name = os.path.basename(call.path)
         if call.order == fallback:

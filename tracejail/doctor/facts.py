@@ -23,6 +23,7 @@ _COMPLAINS = re.compile(
     re.IGNORECASE,
 )
 _OF_CALLER = frozenset(("PWD", "OLDPWD"))   # of the shell that called doctor
+_OPENS, _EXECUTES = frozenset(("open", "openat", "openat2")), frozenset(("execve", "execveat"))
 GONE = (-errno.ENOENT, -errno.ENOTDIR)
 REFUSED = (-errno.EACCES, -errno.EPERM)
 
@@ -190,6 +191,14 @@ class Call:
     def failed(self) -> bool:
         return self.record.result < 0
 
+    @property
+    def opens(self) -> bool:
+        return self.name in _OPENS
+
+    @property
+    def executes(self) -> bool:
+        return self.name in _EXECUTES
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -236,7 +245,7 @@ class RunFacts:
     def opened(self) -> frozenset[str]:
         """The paths of what was opened or executed."""
         return frozenset(
-            call.path for call in self.calls if not call.failed and call.name.startswith(("open", "exec")) and call.path
+            call.path for call in self.calls if not call.failed and (call.opens or call.executes) and call.path
         )
 
     @cached_property

@@ -21,7 +21,7 @@ def fallbacks(facts: Facts) -> Iterator[Finding]:
     since: dict[int, list[Call]] = {}     # of each process what it missed since the last file that it opened
     told: set[str] = set()
     for call in facts.calls():
-        if not call.path or not call.name.startswith("open") or call.record.flags & os.O_DIRECTORY:
+        if not call.path or not call.opens or call.record.flags & os.O_DIRECTORY:
             continue
         name = posixpath.basename(call.path)
         lately = since.setdefault(call.record.process, [])

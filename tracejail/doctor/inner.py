@@ -34,7 +34,7 @@ def _taken(call: Call) -> str:
     return posixpath.normpath(call.path) if not call.failed and call.path else "/"
 
 
-def outside(facts: Facts) -> Facts:
+def around(facts: Facts) -> Facts:
     """Without the calls that were made in a root within the jail."""
     if facts.run is None:
         return facts
@@ -83,7 +83,7 @@ def outside_only(facts: Facts) -> Iterator[Finding]:
     found: dict[tuple[str, str], list[Call]] = {}
     for call in facts.failed(*GONE):
         root = _root(call)
-        if root == "/" or not call.path or call.name.startswith("exec") or not call.path.startswith(root + "/"):
+        if root == "/" or not call.path or call.executes or not call.path.startswith(root + "/"):
             continue
         if call.record.arguments[-1].want in (Want.OBJECT, Want.LIST):
             found.setdefault((root, _from(call.path, root)), []).append(call)

@@ -14,7 +14,6 @@ from .facts import GONE, REFUSED, Call, Facts
 from .finding import Action, Confidence, Finding, Kind
 from .remedies import bring, bring_tree, make_directory
 
-_OPENS = frozenset(("open", "openat", "openat2"))
 _NAME = re.compile(r"\.so(\.[0-9A-Za-z_.-]+)?$")
 _INDEXES = ("ld.so.", "gconv-modules")     # the loader's own files, which end like a library
 _LOADER = re.compile(r"ld(-[a-z0-9_-]+)?\.so\b")
@@ -32,14 +31,14 @@ def lost_libraries(facts: Facts) -> Iterator[Finding]:
     probes: dict[tuple[str, str], list[Call]] = {}
     for call in facts.failed(*GONE):
         name = os.path.basename(call.path)
-        if call.name in _OPENS and _NAME.search(name) and not name.startswith(_INDEXES):
+        if call.opens and _NAME.search(name) and not name.startswith(_INDEXES):
             probes.setdefault((call.record.program, name), []).append(call)
     opened = {
-        (call.record.program, os.path.basename(call.path)) for call in facts.calls() if call.name in _OPENS and not call.failed
+        (call.record.program, os.path.basename(call.path)) for call in facts.calls() if call.opens and not call.failed
     }
     if facts.held is not None:  # before it was looked at, or by now
         opened |= {(each.program, os.path.basename(each.path)) for each in facts.held.loaded}
-    refused = {(call.record.program, os.path.basename(call.path)) for call in facts.failed(*REFUSED) if call.name in _OPENS}
+    refused = {(call.record.program, os.path.basename(call.path)) for call in facts.failed(*REFUSED) if call.opens}
     for (program, name), calls in probes.items():
         if (program, name) not in opened | refused:  # one that it may not open is there
             finding = _lost(facts, program, name, calls)
@@ -86,7 +85,7 @@ def _astray(facts: Facts, program: str, name: str, calls: list[Call]) -> Finding
     """The library is in the jail where the host has it, beside the program ($ORIGIN); but the program is reached by a link,
     which the host has not, and the kernel says where it really lies."""
     for started in facts.calls():
-        way = facts.jail.way(started.path) if started.name.startswith("exec") and not started.failed else None
+        way = facts.jail.way(started.path) if started.executes and not started.failed else None
         if way is None or way.found is None or way.found.path != program:
             continue
         beside = next((path for path in facts.host.needs(started.path) if os.path.basename(path) == name), "")
@@ -141,7 +140,7 @@ def conversions(facts: Facts) -> Iterator[Finding]:
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
         directory, name = os.path.split(call.path)
-        if call.name in _OPENS and name.startswith("gconv-modules") and facts.host.names(directory):
+        if call.opens and name.startswith("gconv-modules") and facts.host.names(directory):
             found.setdefault(directory, []).append(call)
     said = facts.run.said if facts.run else ""
     for directory, calls in found.items():
@@ -175,7 +174,7 @@ def other_versions(facts: Facts) -> Iterator[Finding]:
 
 def _loaded(facts: Facts) -> list[str]:
     return list(dict.fromkeys(
-        call.path for call in facts.calls() if call.name in _OPENS and not call.failed and _NAME.search(call.path)
+        call.path for call in facts.calls() if call.opens and not call.failed and _NAME.search(call.path)
     ))
 
 

@@ -74,7 +74,7 @@ def space(facts: Facts) -> Iterator[Finding]:
         if not call.path or (call.failed and call.result != -errno.ENOSPC):
             continue
         argument = call.record.arguments[-1]
-        writes = call.name.startswith("open") and call.record.flags & os.O_ACCMODE
+        writes = call.opens and call.record.flags & os.O_ACCMODE
         if writes or argument.want is Want.CREATE:
             mount = facts.mount_of(call.path)
             if mount is not None and mount.full and "ro" not in mount.flags:

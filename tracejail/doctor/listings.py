@@ -9,9 +9,9 @@ from tracejail.model import EntryType
 
 from .facts import Facts
 from .finding import Confidence, Finding
+from .listed import listings
 from .remedies import bring_tree
 
-_LISTS = ("getdents", "getdents64", "readdir")
 _SHORTEST = 3                            # characters of a name that says something
 _QUOTED = re.compile(r"['\"`\u2018]([A-Za-z0-9_][\w.+-]*)['\"\u2019]")   # a name, as messages have it
 _WHOLE = re.compile(r"[A-Za-z0-9_][\w+-]*\.[\w.+-]*\w")                     # or with its suffix
@@ -25,11 +25,7 @@ def unlisted(facts: Facts) -> Iterator[Finding]:
     quoted = set(_QUOTED.findall(facts.run.said))
     words = {*quoted, *_WHOLE.findall(facts.run.said), *(part for word in quoted for part in word.split("."))}
     words = {word for word in words if len(word) >= _SHORTEST}
-    seen: set[str] = set()
-    for call in facts.calls():
-        if call.failed or call.name not in _LISTS or call.path in seen or call.path == "/":
-            continue
-        seen.add(call.path)
+    for call in listings(facts):
         here, there = set(facts.jail.names(call.path)), facts.host.names(call.path)
         for name in there:
             stem = name.partition(".")[0]

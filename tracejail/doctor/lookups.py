@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tracejail.model import EntryType, Want
 
-from .compared import ends_alike, lives_outside
+from .compared import ends_alike, went_well_outside
 from .consequence import complains, dies, helped_itself, mentioned, stands_in, weighed
 from .facts import GONE, Call, Facts, Node
 from .finding import Action, Confidence, Finding, Kind
@@ -17,41 +17,37 @@ from .remedies import bring, bring_tree, make_directory
 
 _HELPER = 10   # what can be executed is looked for to be executed
 _INDEXES = frozenset(("/etc/ld.so.cache",))   # what is in no index is looked for: a library that is lost has a rule
-# What is read by a library on the way, and what is poorer without it though nothing says so: (beginning of the path, what).
-# The first that is so counts.
+# What is read by a library on the way, and what is poorer without it though nothing says so: (beginning of the path, what,
+# whether a program may die of it). The first that is so counts.
 _POORER = (
-    ("/etc/localtime", "times are told in UTC"),
-    ("/usr/share/zoneinfo", "times of that zone are told in UTC"),
-    ("/etc/ssl/certs", "no certificate can be verified"),
-    ("/usr/lib/ssl/cert.pem", "no certificate can be verified"),
-    ("/usr/lib/ssl/certs", "no certificate can be verified"),
-    ("/etc/ssl/cert.pem", "no certificate can be verified"),
-    ("/etc/pki", "no certificate can be verified"),
-    ("/usr/lib/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold"),
-    ("/etc/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold"),
-    ("/usr/lib/locale", "it speaks, sorts and counts characters as in the C locale"),
-    ("/etc/protocols", "protocols have no names"),
-    ("/etc/services", "ports have no names"),
-    ("/etc/mime.types", "types of files are not known"),
-    ("/etc/passwd", "users have no names"),
-    ("/etc/group", "groups have no names"),
+    ("/etc/localtime", "times are told in UTC", False),
+    ("/usr/share/zoneinfo", "times of that zone are told in UTC", True),
+    ("/etc/ssl/certs", "no certificate can be verified", True),
+    ("/usr/lib/ssl/cert.pem", "no certificate can be verified", True),
+    ("/usr/lib/ssl/certs", "no certificate can be verified", True),
+    ("/etc/ssl/cert.pem", "no certificate can be verified", True),
+    ("/etc/pki", "no certificate can be verified", True),
+    ("/usr/lib/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold", False),
+    ("/etc/ssl/openssl.cnf", "the host's rules for TLS (least version, engines) do not hold", False),
+    ("/usr/lib/locale", "it speaks, sorts and counts characters as in the C locale", False),
+    ("/etc/protocols", "protocols have no names", True),
+    ("/etc/services", "ports have no names", True),
+    ("/etc/mime.types", "types of files are not known", True),
+    ("/etc/passwd", "users have no names", True),
+    ("/etc/group", "groups have no names", True),
 )
-
-
-# Nothing dies of the want of these.
-_NEVER_FATAL = ("/etc/localtime", "/usr/lib/ssl/openssl.cnf", "/etc/ssl/openssl.cnf", "/usr/lib/locale")
 _ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
 _OF_UTC = b"\nUTC0\n"    # the end of a file of tzfile(5)
 
 
-def _poorer(facts: Facts, path: str) -> str:
+def _poorer(facts: Facts, path: str) -> tuple[str, bool]:
+    """What is poorer without it, "" for nothing; and whether a program may die of its want."""
+    what, fatal = next(((what, fatal) for start, what, fatal in _POORER if f"{path}/".startswith(start + "/")), ("", True))
     if path.startswith(_ZONES) and facts.host.start(path).endswith(_OF_UTC):
-        return ""  # nothing is lost
-    for start, what in _POORER:
-        if f"{path}/".startswith(start + "/"):
-            # Nearly every program looks for a locale, and most say nothing in it: it counts where that is complained of.
-            return what if start != "/usr/lib/locale" or (facts.run and "locale" in facts.run.said) else ""
-    return ""
+        return "", fatal  # nothing is lost
+    if path.startswith("/usr/lib/locale/") and not (facts.run and "locale" in facts.run.said):
+        return "", fatal  # nearly every program looks for one, and most say nothing in it
+    return what, fatal
 
 
 def absent(facts: Facts) -> Iterator[Finding]:
@@ -59,7 +55,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
         argument = call.record.arguments[-1] if call.record.arguments else None
-        if argument is None or argument.want not in (Want.OBJECT, Want.LIST) or call.name.startswith("exec"):
+        if argument is None or argument.want not in (Want.OBJECT, Want.LIST) or call.executes:
             continue
         found.setdefault(call.path.rstrip("/") or "/", []).append(call)
     together: dict[str, Finding] = {}
@@ -67,9 +63,10 @@ def absent(facts: Facts) -> Iterator[Finding]:
         way = facts.host.way(path)
         if way.found is None or way.found.type is EntryType.SOCKET or any(hop.foreign for hop in way.hops):
             continue
+        poorer, may_be_fatal = _poorer(facts, path)
         # What is harmless elsewhere may be what this program dies of: where the host's run has it, and lives.
-        suspect = dies(facts) and lives_outside(facts) and facts.outside is not None and 0 in facts.outside.results.get(path, ())
-        harmless = facts.harmless(path) and not _poorer(facts, path)
+        suspect = dies(facts) and went_well_outside(facts, path)
+        harmless = facts.harmless(path) and not poorer
         if path in _INDEXES or path in facts.left_over or path in facts.search or (harmless and not suspect):
             continue
         here = facts.jail.way(path)
@@ -82,9 +79,7 @@ def absent(facts: Facts) -> Iterator[Finding]:
             stop, rule = here.lead, "dangling-link"
         else:
             message, stop, rule = f"{path} is not in the jail, and the host has it", path, "absent"
-        poorer = _poorer(facts, path)
-        fatal = dies(facts) and not path.startswith(_NEVER_FATAL)
-        matters = not helped_itself(facts, path, calls[-1]) and (fatal or mentioned(facts, calls))
+        matters = not helped_itself(facts, path, calls[-1]) and ((dies(facts) and may_be_fatal) or mentioned(facts, calls))
         # It found a file not and did not say which: one of configuration, rather than what it looks for by the way.
         unnamed = way.found.type is EntryType.FILE and path.startswith("/etc/") and complains(facts)
         finding = Finding(
@@ -111,7 +106,7 @@ def astray(facts: Facts) -> Iterator[Finding]:
     """A way that ends at a link which leads to itself, or at what is no directory."""
     found: dict[tuple[str, str], list[Call]] = {}
     for call in facts.failed(-errno.ELOOP, -errno.ENOTDIR):
-        if not call.path or call.name.startswith("exec"):
+        if not call.path or call.executes:
             continue
         way = facts.jail.way(call.path)
         if way.why in ("loop", "not-a-directory"):
@@ -144,7 +139,7 @@ def nowhere(facts: Facts) -> Iterator[Finding]:
         return
     found: dict[str, list[Call]] = {}
     for call in facts.failed(*GONE):
-        if not call.path or call.name.startswith("exec") or call.path in facts.left_over:
+        if not call.path or call.executes or call.path in facts.left_over:
             continue
         if call.record.arguments[-1].want in (Want.OBJECT, Want.LIST) and stands_in(call.path, facts.run.complaints):
             found.setdefault(call.path, []).append(call)

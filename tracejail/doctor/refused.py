@@ -37,7 +37,7 @@ def unchangeable(facts: Facts) -> Iterator[Finding]:
 
 def _changes(call: Call) -> bool:
     argument = call.record.arguments[-1]
-    if call.name.startswith("open"):
+    if call.opens:
         return bool(call.record.flags & (os.O_ACCMODE | os.O_CREAT))
     return argument.want in (Want.CREATE, Want.REMOVE) or call.name.startswith(("ch", "fch", "lch", "trunc", "ut"))
 

@@ -29,7 +29,7 @@ from . import (
 )
 from .facts import Facts
 from .finding import Finding
-from .inner import inside, outside, outside_only, placed, roots
+from .inner import around, inside, outside_only, placed, roots
 
 
 def _always(_: Facts) -> bool:
@@ -119,7 +119,7 @@ def findings(facts: Facts) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """What all rules find, and what is ruled out."""
     found: list[Finding] = []
     clear: list[str] = []
-    whole, within = outside(facts), [(root, inside(facts, root)) for root in roots(facts)]
+    whole, within = around(facts), [(root, inside(facts, root)) for root in roots(facts)]
     for rule in RULES:
         if not rule.asked(facts):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+_NONE = 0   # no mount has this ID
 _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 
 
@@ -42,21 +43,23 @@ def mount_lines(process: str = "self") -> list[MountLine]:
     return found
 
 
-def shown_at(path: str, lines: Sequence[MountLine]) -> tuple[MountLine, ...]:
-    """The mount on which a real path lies, and then those beneath the path that can be reached: a mount is covered by
-    another on the same parent that lies above it. () where no mount of the lines holds the path."""
+def shown_at(path: str, lines: Sequence[MountLine]) -> tuple[MountLine | None, tuple[MountLine, ...]]:
+    """The mount on which a real path lies, and those beneath the path that can be reached: a mount is covered by another on
+    the same parent that lies above it. None where no line holds the path: a process in a chroot(2) sees those beneath its
+    root alone."""
     numbers = {line.number for line in lines}
     above: dict[int, list[MountLine]] = {}
     for line in lines:
-        above.setdefault(line.parent if line.parent in numbers else 0, []).append(line)
-    first: MountLine | None = None
-    while held := [line for line in above.get(first.number if first else 0, ()) if holds(line.point, path)]:
+        above.setdefault(line.parent if line.parent in numbers else _NONE, []).append(line)
+    first, at = None, _NONE
+    while held := [line for line in above.get(at, ()) if holds(line.point, path)]:
         first = min(held, key=lambda line: len(line.point))
-    return (first, *_beneath(first, path, above)) if first else ()
+        at = first.number
+    return first, tuple(_beneath(at, path, above))
 
 
-def _beneath(mount: MountLine, path: str, above: Mapping[int, Sequence[MountLine]]) -> Iterator[MountLine]:
-    children = above.get(mount.number, ())
+def _beneath(number: int, path: str, above: Mapping[int, Sequence[MountLine]]) -> Iterator[MountLine]:
+    children = above.get(number, ())
     for line in children:
         covered = any(other.point != line.point and holds(other.point, line.point) for other in children)
         if covered or line.point == path or not holds(path, line.point):
@@ -64,7 +67,7 @@ def _beneath(mount: MountLine, path: str, above: Mapping[int, Sequence[MountLine
         while top := next((other for other in above.get(line.number, ()) if other.point == line.point), None):
             line = top
         yield line
-        yield from _beneath(line, path, above)
+        yield from _beneath(line.number, path, above)
 
 
 def holds(directory: str, path: str) -> bool:

@@ -1,50 +1,136 @@
-"""Who listens on which socket of the file system: sock_diag(7), for the network namespace of the caller."""
+"""What the kernel says of AF_UNIX sockets without talking to them: sock_diag(7), and the descriptors of other processes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-_NETLINK_SOCK_DIAG, _BY_FAMILY = 4, 20
-_REQUEST, _DUMP = 0x1, 0x300
-_ERROR, _DONE = 2, 3
-_SHOW_FILE = 0x2                  # UDIAG_SHOW_VFS
-_FILE = 1                         # UNIX_DIAG_VFS
-_LISTEN, _DATAGRAM = 10, 2
-_HEADER, _MESSAGE, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBIII"), struct.Struct("=HH")
+from .namespaces import enter
+from .sockets import same_socket
+
+_NETLINK_SOCK_DIAG, _BY_FAMILY, _REQUEST_DUMP, _ERROR, _DONE = 4, 20, 0x301, 2, 3
+# struct nlmsghdr, unix_diag_req, unix_diag_msg, and the attributes that follow (linux/netlink.h, linux/unix_diag.h).
+_HEADER, _REQUEST = struct.Struct("=IHHII"), struct.Struct("=BBHIIIII")
+_ANSWER, _ATTRIBUTE = struct.Struct("=BBBBI8x"), struct.Struct("=HH")
+_ALL_STATES = 0xFFFFFFFF
+_SHOW_FILE, _FILE = 2, 1      # UDIAG_SHOW_VFS, UNIX_DIAG_VFS: inode and device of the file that it is bound to
+_SHOW_PEER, _PEER = 4, 2      # UDIAG_SHOW_PEER, UNIX_DIAG_PEER: the inode of the other side
+_LISTEN = 10                  # TCP_LISTEN, of linux/tcp_states.h
+_PATIENCE = 5.0               # seconds for an answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    type: int
+    state: int
+    inode: int
+    value: bytes     # of the attribute that was asked for; b"" where it has none
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A connected AF_UNIX socket of a process: the path that the other side was bound to, as that spelled it. `gone`: the
+    other side has been closed, and the process may not have heard of it."""
+
+    descriptor: int
+    path: str
+    datagrams: bool
+    gone: bool
 
 
 def listened() -> frozenset[tuple[int, int]]:
-    """The sockets that somebody listens on, as (st_dev, st_ino); empty where the kernel does not tell."""
-    body = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW_FILE, 0, 0)
+    """The files of sockets that somebody listens on in the caller's network namespace, as (st_dev, st_ino); empty where the
+    kernel does not tell."""
     found: set[tuple[int, int]] = set()
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as asked:
-            asked.send(_HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _REQUEST | _DUMP, 1, 0) + body)
-            while _take(asked.recv(1 << 18), found):
-                pass
-    except OSError:
-        return frozenset()
+    with contextlib.suppress(OSError):
+        for told in _ask(_SHOW_FILE, _FILE):
+            if told.value and (told.state == _LISTEN or told.type == socket.SOCK_DGRAM):
+                inode, device = struct.unpack_from("=II", told.value)
+                found.add((os.makedev(device >> 20, device & 0xFFFFF), inode))  # as the kernel has it within
     return frozenset(found)
 
 
-def _take(data: bytes, found: set[tuple[int, int]]) -> bool:
-    """The sockets of one answer; whether there are more to come."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        size, kind, *_ = _HEADER.unpack_from(data, at)
-        if kind in (_DONE, _ERROR) or size < _HEADER.size:
+def peers_of(process: int) -> list[Peer]:
+    """Its sockets that are connected to one with a path; none where that can't be known."""
+    own: dict[int, int] = {}
+    with contextlib.suppress(OSError, ValueError):
+        for name in os.listdir(f"/proc/{process}/fd"):
+            target = os.readlink(f"/proc/{process}/fd/{name}")
+            if target.startswith("socket:["):
+                own[int(target[8:-1])] = int(name)
+    partners = _partners(process) if own else {}
+    found = []
+    for inode, descriptor in sorted(own.items(), key=lambda pair: pair[1]):
+        if inode not in partners:
+            continue
+        with contextlib.suppress(OSError):  # it is not connected, or has been closed
+            with same_socket(process, descriptor) as same:
+                path, kind = same.getpeername(), same.type
+            if isinstance(path, bytes):
+                path = os.fsdecode(path)
+            if isinstance(path, str) and path and not path.startswith("\0"):
+                found.append(Peer(descriptor, path, kind == socket.SOCK_DGRAM, partners[inode] == 0))
+    return found
+
+
+def _partners(process: int) -> dict[int, int]:
+    """Of the connected AF_UNIX sockets in the network namespace of a process, by inode: the inode of the other side, 0 where
+    that has been closed."""
+    found: dict[int, int] = {}
+
+    def ask() -> None:
+        # In a thread, as the namespace is the calling thread's.
+        with contextlib.suppress(OSError):
+            enter(process, "net")
+            found.update({told.inode: struct.unpack_from("=I", told.value)[0] for told in _ask(_SHOW_PEER, _PEER) if told.value})
+
+    asking = threading.Thread(target=ask, name="sockets")
+    asking.start()
+    asking.join()
+    return found
+
+
+def is_listened_to(descriptor: int) -> bool:
+    """Whether somebody is bound to a socket of the file system, which is open here (O_PATH). Nobody hears of the question: a
+    stream is not reached by one of datagrams (EPROTOTYPE), and one of datagrams is told of no connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(f"/proc/self/fd/{descriptor}")
+        except ConnectionRefusedError:
             return False
-        _, sort, state, *_ = _MESSAGE.unpack_from(data, at + _HEADER.size)
-        attribute = at + _HEADER.size + _MESSAGE.size
-        while attribute + _ATTRIBUTE.size <= at + size:
-            length, name = _ATTRIBUTE.unpack_from(data, attribute)
-            if name == _FILE and (state == _LISTEN or sort == _DATAGRAM):
-                inode, device = struct.unpack_from("=II", data, attribute + _ATTRIBUTE.size)
-                found.add((os.makedev(device >> 20, device & 0xFFFFF), inode))  # as the kernel has it within
-            if length < _ATTRIBUTE.size:
-                break
-            attribute += (length + 3) & ~3
-        at += (size + 3) & ~3
+        except OSError:
+            return True
     return True
+
+
+def _ask(show: int, attribute: int) -> Iterator[_Told]:
+    """All AF_UNIX sockets of the calling thread's network namespace, each with one attribute. Raises OSError."""
+    request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, 0, show, _ALL_STATES, _ALL_STATES)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as line:
+        line.settimeout(_PATIENCE)
+        line.send(_HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, _REQUEST_DUMP, 1, 0) + request)
+        while True:
+            data = line.recv(1 << 18)
+            at = 0
+            while at + _HEADER.size <= len(data):
+                length, kind, *_ = _HEADER.unpack_from(data, at)
+                if kind in (_DONE, _ERROR) or length < _HEADER.size:
+                    return
+                yield _told(data[at + _HEADER.size : at + length], attribute)
+                at += length + 3 & ~3
+
+
+def _told(data: bytes, attribute: int) -> _Told:
+    _, sort, state, _, inode = _ANSWER.unpack_from(data)
+    at = _ANSWER.size
+    while at + _ATTRIBUTE.size <= len(data):
+        size, name = _ATTRIBUTE.unpack_from(data, at)
+        if name == attribute:
+            return _Told(sort, state, inode, data[at + _ATTRIBUTE.size : at + size])
+        at += max(size + 3 & ~3, _ATTRIBUTE.size)
+    return _Told(sort, state, inode, b"")

@@ -38,9 +38,9 @@ class Mounted:
 def jail_mounts(jail: str) -> tuple[MountLine, ...]:
     """The mount that a jail lies on, as "/", and those beneath it that can be seen."""
     real = os.path.realpath(jail)
-    lines = shown_at(real, mount_lines())
-    beneath = (_inner(line, "/" + line.point[len(real.rstrip("/")) :].lstrip("/")) for line in lines[1:])
-    return (*(_inner(line, "/") for line in lines[:1]), *sorted(beneath, key=lambda line: line.point))
+    first, beneath = shown_at(real, mount_lines())
+    inner = (replace(line, point="/" + line.point[len(real.rstrip("/")) :].lstrip("/")) for line in beneath)
+    return (*((replace(first, point="/"),) if first else ()), *sorted(inner, key=lambda line: line.point))
 
 
 def full(place: str) -> str:
@@ -57,19 +57,15 @@ def full(place: str) -> str:
 
 def mounts_of(process: int, root: int, path: str) -> tuple[MountLine, ...]:
     """The same for the root directory of a process, which is open here, and lies at `path` ("" where it is not to be had so)."""
-    inner = shown_at("/", mount_lines(str(process)))
-    if inner and inner[0].point == "/":
-        return inner
+    whole, inner = shown_at("/", mount_lines(str(process)))
+    if whole is not None:
+        return (whole, *inner)
     # Of the mount that a root lies in the midst of its process is told nothing.
     outer = jail_mounts(path)[:1] if path else ()
     flags = os.fstatvfs(root).f_flag   # with those of the mount, statvfs(3); as MS_*
     own = frozenset(name for name, bit in _BITS.items() if flags & bit)
     first = outer[0] if outer else MountLine("/", "/", own, "its file system", "")
     return (MountLine("/", first.root, own, first.type, first.source), *inner)
-
-
-def _inner(line: MountLine, path: str) -> MountLine:
-    return replace(line, point=path)
 
 
 def live_sockets(jail: str) -> list[str]:
