@@ -98,6 +98,21 @@ def test_a_line_goes_where_the_link_leads_in_the_jail(way: str) -> None:
         assert by_chroot(jail, words).status == 0
 
 
+@pytest.mark.parametrize("way", ["pasted", "applied"])
+def test_a_tree_goes_where_the_link_leads_in_the_jail(way: str) -> None:
+    words = (_PERL, "-e", "opendir(D, '/etc/apt/apt.conf.d') or die; print readdir D")
+    with empty_jail() as jail:
+        put(jail, _PERL)
+        place = jail / "data/conf/apt/apt.conf.d"
+        place.mkdir(parents=True)
+        (jail / "etc").symlink_to("/data/conf")
+        if way == "pasted":
+            _paste(_first(jail, words))
+        else:
+            _apply(jail, words)
+        assert sorted(os.listdir(place)) == sorted(os.listdir("/etc/apt/apt.conf.d"))
+
+
 def test_a_secret_that_is_empty_is_no_cause_and_stays() -> None:
     words = (_CAT, "/etc/shadow")
     with empty_jail() as jail:

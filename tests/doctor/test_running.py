@@ -203,6 +203,17 @@ def test_another_user() -> None:
             assert "user 1 " in told["message"]
 
 
+def test_a_mount_beneath_its_root() -> None:
+    """In a chroot a process sees the mounts beneath its root, and not that on which the root lies."""
+    with empty_jail() as jail:
+        put(jail, "/usr/bin/perl")
+        (jail / "data").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "none", jail / "data"], check=True)
+        with perl(jail, "open(F, '>/data/new')") as (process, port):
+            told = found(doctor(process, "--exercise", f"curl -sf --noproxy '*' http://127.0.0.1:{port}/"), "read-only")
+            assert told["path"] == "/data"
+
+
 def test_mounts_of_its_own() -> None:
     """A root that has no path here: by pivot_root(2), as that of a container."""
     with empty_jail() as jail:

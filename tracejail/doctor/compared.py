@@ -95,12 +95,12 @@ def fewer_names(facts: Facts) -> Iterator[Finding]:
     if not lives_outside(facts) or facts.outside is None:
         return
     through = walked_through(facts)
-    for call, here, there in comparable(facts):
-        walked = (call.record.program, call.path.rstrip("/")) in through
-        used = _used(facts, facts.outside, call.path, there.path, here.path, walked)
+    for (call, asked), here, there in comparable(facts):
+        walked = (call.record.program, call.path) in through
+        used = _used(facts, facts.outside, asked, there.path, here.path, walked)
         if not used or not facts.jail.names(here.path):
             continue
-        paths = [posixpath.join(call.path, name) for name in used]
+        paths = [posixpath.join(asked, name) for name in used]
         actions: dict[Action, None] = {}
         for path in paths:
             actions.update(dict.fromkeys(bring_tree(facts, path)))

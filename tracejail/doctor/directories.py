@@ -34,14 +34,14 @@ _OTHERS_WRITE, _OTHERS, _SET_ID = 0o022, 0o077, 0o6000
 def empty(facts: Facts) -> Iterator[Finding]:
     """A directory that was listed, and is empty where the host's is not."""
     through = walked_through(facts)
-    for call, here, host in comparable(facts):
+    for (call, asked), here, host in comparable(facts):
         if here.type is not EntryType.DIRECTORY or facts.jail.names(here.path) or not _read(facts, host.path):
             continue
-        walked = (call.record.program, call.path.rstrip("/")) in through
+        walked = (call.record.program, call.path) in through
         read = f"{host.path}/".startswith(_READ) and not walked
         yield Finding(
-            "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, here.path,
-            f"{here.path} is empty in the jail; {call.record.program} lists it, and on the host it has "
+            "empty-directory", Confidence.LIKELY if read else Confidence.POSSIBLE, asked,
+            f"{asked} is empty in the jail; {call.record.program} lists it, and on the host it has "
             f"{_count(_read(facts, host.path))}",
             bring_tree(facts, host.path), (call,), evidence=(here.standing,), weight=5, quiet=True,
         )

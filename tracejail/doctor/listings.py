@@ -25,19 +25,19 @@ def unlisted(facts: Facts) -> Iterator[Finding]:
     quoted = set(_QUOTED.findall(facts.run.said))
     words = {*quoted, *_WHOLE.findall(facts.run.said), *(part for word in quoted for part in word.split("."))}
     words = {word for word in words if len(word) >= _SHORTEST}
-    for call in listings(facts):
-        here, there = set(facts.jail.names(call.path)), facts.host.names(call.path)
+    for call, asked in listings(facts):
+        here, there = set(facts.jail.names(asked)), facts.host.names(asked)
         for name in there:
             stem = name.partition(".")[0]
             if name in here or not (name in words or (stem in words and len(stem) >= _SHORTEST)):
                 continue
             if any(other.partition(".")[0] == stem for other in here):
                 continue
-            path = f"{call.path.rstrip('/')}/{name}"
+            path = f"{asked}/{name}"
             node = facts.host.node(path)
             kind = "directory" if node is not None and node.type is EntryType.DIRECTORY else "file"
             yield Finding(
                 "unlisted", Confidence.LIKELY, path,
-                f"{path}, a {kind} of the host, is not in the jail: {call.record.program} reads the names of {call.path}, and "
+                f"{path}, a {kind} of the host, is not in the jail: {call.record.program} reads the names of {asked}, and "
                 f"says {name if name in words else stem}", bring_tree(facts, path), (call,), weight=15,
             )

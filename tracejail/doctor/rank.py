@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .compared import aftermath, beside_the_point, noise
-from .consequence import dies
+from .consequence import dies, stands_in
 from .facts import Facts
 from .finding import Confidence, Finding
 from .placing import settled
@@ -62,9 +62,9 @@ def _last(facts: Facts) -> set[int]:
 def _key(finding: Finding, died: bool, last: set[int], said: str) -> tuple[bool, int, int]:
     points = _CONFIDENCE[finding.confidence] + finding.weight
     path = finding.inner or finding.path
-    if path and path in said:
+    if path and stands_in(path, said):
         points += _NAMED
-    elif len(os.path.basename(path)) >= _SHORTEST and os.path.basename(path) in said:
+    elif len(os.path.basename(path)) >= _SHORTEST and stands_in(os.path.basename(path), said):
         points += _NAMED_LAST
     elif any(len(part) >= _LONG and part in said for part in _MARK.split(os.path.basename(path), 1)[1:]):
         points += _NAMED_PART
