@@ -34,6 +34,14 @@ def ends_alike(facts: Facts) -> bool:
     return run.words == other.words and bool(run.said.strip()) and _NUMBER.sub("#", run.said) == _NUMBER.sub("#", other.said)
 
 
+def says_the_same(facts: Facts) -> bool:
+    """Whether it does its work in both, and says the same: not less for all that it missed."""
+    run, other = facts.run, facts.outside
+    if run is None or other is None or not run.healthy or not other.healthy:
+        return False
+    return bool(run.said.strip()) and run.said == other.said
+
+
 def went_well_outside(facts: Facts, path: str) -> bool:
     """Whether the host's run asked for a path and had it, of a program that lives there."""
     return lives_outside(facts) and facts.outside is not None and 0 in facts.outside.results.get(path, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -36,6 +37,8 @@ _POORER = (
     ("/etc/passwd", "users have no names", True),
     ("/etc/group", "groups have no names", True),
 )
+_NAMES = ("/etc/passwd", "/etc/group")
+_NUMBER = re.compile(r"(?<![\w.:])\d+(?![\w.:])")   # that stands by itself, as one does for an owner without a name
 _ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
 _OF_UTC = b"\nUTC0\n"    # the end of a file of tzfile(5)
 
@@ -47,6 +50,8 @@ def _poorer(facts: Facts, path: str) -> tuple[str, bool]:
         return "", fatal  # nothing is lost
     if path.startswith("/usr/lib/locale/") and not (facts.run and "locale" in facts.run.said):
         return "", fatal  # nearly every program looks for one, and most say nothing in it
+    if path in _NAMES and facts.run and facts.run.healthy and not _NUMBER.search(facts.run.said):
+        return "", fatal  # a shell asks who it is, and tells nobody
     return what, fatal
 
 

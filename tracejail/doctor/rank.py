@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .compared import aftermath, beside_the_point, noise
+from .compared import aftermath, beside_the_point, noise, says_the_same
 from .consequence import dies, stands_in
 from .facts import Facts
 from .finding import Confidence, Finding
@@ -46,6 +46,8 @@ def _weighed(facts: Facts, finding: Finding) -> Finding:
     if finding.confidence is not Confidence.LIKELY:
         return finding
     if aftermath(facts, finding.path) or (finding.general and beside_the_point(facts, finding.calls)):
+        return replace(finding, confidence=Confidence.POSSIBLE)
+    if finding.quiet and finding.general and says_the_same(facts):
         return replace(finding, confidence=Confidence.POSSIBLE)
     return finding
 
