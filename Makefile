@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# It measures how long the tracer is silent: nothing else is to run beside it.
+ALONE := tests/kernel/test_load.py
 
 .PHONY: demo test check bench clean
 
@@ -16,13 +18,13 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	sh tests/install-packages.sh
 	EXAMPLES=1000 $(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest tests/kernel tests/real
-	$(BIN)/python -m pytest -n 2 tests/doctor
+	$(BIN)/python -m pytest $(ALONE)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/kernel tests/real tests/doctor $(ALONE:%=--ignore %)
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/unit tests/test_imports.py tests/test_no_special_cases.py
+	$(BIN)/python -m pytest -n 2 tests/unit tests/test_imports.py tests/test_no_special_cases.py
 
 bench: $(VENV)/ready
 	$(BIN)/python -m bench $(SECTIONS)

@@ -289,8 +289,10 @@ def test_a_closed_standard_output(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     write_manifest(manifest(entry("/a")), str(path))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    buffered = {name: value for name, value in environment.items() if name != "PYTHONUNBUFFERED"}
     for redirect, what in ((">&-", "closed"), (">/dev/full", "No space left")):
-        script = f"{sys.executable} -m tracejail list {path} {redirect}"
-        done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, env=environment, check=False)
-        lines = done.stderr.decode().splitlines()
-        assert done.returncode == 5 and len(lines) == 2 and "standard output" in lines[0] and what in lines[0]
+        for env, words in ((environment, f"list {path}"), (buffered, f"list {path}"), (buffered, "--help"), (buffered, "--version")):
+            script = f"{sys.executable} -m tracejail {words} {redirect}"
+            done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, env=env, check=False)
+            lines = done.stderr.decode().splitlines()
+            assert done.returncode == 5 and len(lines) == 2 and "standard output" in lines[0] and what in lines[0], lines

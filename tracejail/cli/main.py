@@ -11,11 +11,15 @@ _INTERRUPTED = 130
 
 def main() -> int:
     """Run the command line; gives the exit status."""
-    words = sys.argv[1:]
-    if words[:1] == ["--version"]:
-        print(f"tracejail {__version__}")
-        return 0
-    return _guarded(words)
+    import os
+
+    status = _guarded(sys.argv[1:])
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # it was said already, and the flush at exit must not fail again
+    return status
 
 
 def _guarded(words: list[str]) -> int:
@@ -28,18 +32,18 @@ def _guarded(words: list[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # a jail or an argument may have a name that the locale can't say
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if words[:1] == ["--version"]:
+            print(f"tracejail {__version__}")
+            return _flushed(0)
         from .commands import dispatch
 
-        status = dispatch(words)
-        sys.stdout.flush()
-        return status
+        return _flushed(dispatch(words))
     except TracejailError as error:
         return _tell(error.message, error.hint, error.status)
     except KeyboardInterrupt:
         return _tell("interrupted; nothing is left behind", "", _INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader went away: the flush at exit must not fail again
-        return 141
+        return 141  # the reader went away
     except OSError as error:
         if os.environ.get("TRACEJAIL_DEBUG"):
             raise
@@ -52,6 +56,17 @@ def _guarded(words: list[str]) -> int:
         if os.environ.get("TRACEJAIL_DEBUG"):
             raise
         return _tell(f"internal error: {type(error).__name__}: {error}", "TRACEJAIL_DEBUG=1 shows where; please report it", 5)
+
+
+def _flushed(status: int) -> int:
+    """The status, once all is written. Raises BrokenPipeError."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _tell(f"standard output: {error.strerror}", "see where it is sent to", 5)
+    return status
 
 
 def _tell(message: str, hint: str, status: int) -> int:
