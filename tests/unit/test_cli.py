@@ -290,8 +290,9 @@ def test_a_closed_standard_output(tmp_path: Path) -> None:
     write_manifest(manifest(entry("/a")), str(path))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     buffered = {name: value for name, value in environment.items() if name != "PYTHONUNBUFFERED"}
+    calls = ((environment, f"list {path}"), (buffered, f"list {path}"), (buffered, "--help"), (buffered, "--version"))
     for redirect, what in ((">&-", "closed"), (">/dev/full", "No space left")):
-        for env, words in ((environment, f"list {path}"), (buffered, f"list {path}"), (buffered, "--help"), (buffered, "--version")):
+        for env, words in calls:
             script = f"{sys.executable} -m tracejail {words} {redirect}"
             done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, env=env, check=False)
             lines = done.stderr.decode().splitlines()
