@@ -67,3 +67,21 @@ class LockedError(TracejailError):
     """Another run works on this jail (exit 7)."""
 
     status = 7
+
+
+class RunError(TracejailError):
+    """A program is not started, before anything of it was: the statuses of env(1) and chroot(1) (exit 125)."""
+
+    status = 125
+
+
+class NotExecutableError(RunError):
+    """It is there, and can't be executed (exit 126)."""
+
+    status = 126
+
+
+class NotThereError(RunError):
+    """It is not in the jail (exit 127)."""
+
+    status = 127

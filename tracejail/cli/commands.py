@@ -26,6 +26,7 @@ from .options import (
     OUTPUT,
     POLICY,
     REPLACE,
+    RUN,
     RUNS,
     SECTION,
     SELF,
@@ -268,6 +269,12 @@ def _doctor(fields: Fields, arguments: list[str]) -> int:
     return doctor(fields, arguments, _talk(fields))
 
 
+def _run(fields: Fields, arguments: list[str]) -> int:
+    from .run import run
+
+    return run(fields, arguments)
+
+
 SUBCOMMANDS: dict[str, Subcommand] = {
     "learn": Subcommand(
         "[OPTION...] PROGRAM [ARGUMENT...]", "run a program, or that of --unit NAME, in a trial until a jail for it is proven",
@@ -296,6 +303,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "why it dies in that jail: the likeliest cause first, with what cures it",
         (*JAIL, *DOCTOR, *TARGET, *DRIVE, *POLICY[:1], *FROM, *JSON, *VERBOSE, *SELF), _doctor,
     ),
+    "run": Subcommand(
+        "-j DIR -u USER [OPTION...] PROGRAM [ARGUMENT...] | MANIFEST", "start a program in its jail with the least privilege",
+        RUN, _run,
+    ),
     "import": Subcommand(
         "[[OPTION...] FORMAT FILE PROGRAM [ARGUMENT...]]", "a manifest of another tool's list; alone: which formats",
         (*HANDMADE, *JAIL, *SECTION, *POLICY[1:2]), _import,
@@ -307,4 +318,4 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     ),
     "diff": Subcommand("A B", "what differs between two manifests", (*JSON, *HOST), manifests.diff_manifests),
 }
-_TAKES_PROGRAM = frozenset(("learn", "trace", "import", "adopt", "doctor"))
+_TAKES_PROGRAM = frozenset(("learn", "trace", "import", "adopt", "doctor", "run"))

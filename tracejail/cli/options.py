@@ -109,6 +109,18 @@ EVERY = (
     Option("-m --misses", "misses", "", "only calls that miss a file or are refused, each once"),
 )
 
+RUN = (
+    Option("-j --jail", "jail", "DIR", "the jail; without it the one word is a manifest, which says all that is not said here"),
+    Option("-u --user", "user", "USER", "whom it runs as: USER[:GROUP[,GROUP...]], names of the host or numbers"),
+    Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
+    Option("-E --env", "environment", "K=V", "an environment variable; it has no others but PATH", repeat=True),
+    Option("--umask", "umask", "MODE", "default 077"),
+    Option("--keep-cap", "kept", "NAME", "a capability that it is to have, as net_bind_service", repeat=True),
+    Option("--limit", "limits", "NAME=N", "a limit of setrlimit(2), as nproc=64 or as=512M", repeat=True),
+    Option("--allow-root", "allow_root", "", "let it run as user 0, whom a chroot does not hold"),
+    Option("--print", "tells", "", "say each step"),
+    Option("-n --dry-run", "dry", "", "say each step, and do none"),
+)
 RUNS = (
     Option("--same-host", "same_host", "", "they are runs of one machine: what differs is an error"),
     Option("--apart", "apart", "", "they are of several machines, even if nothing that they say differs"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import struct
 
 from .syscalls import libc, syscall
 
 _CAPGET, _CAPSET = 125, 126
 _VERSION_3 = 0x20080522
-_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 4, 24, 47
-_AMBIENT_RAISE = 2
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 4, 8, 23, 24, 47
+_AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 
 # Numbers of linux/capability.h.
 _NAMES = (
@@ -65,3 +66,34 @@ def show() -> None:
 def hide() -> None:
     """Nobody without CAP_SYS_PTRACE may ptrace this process or read its memory (PR_SET_DUMPABLE 0)."""
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def limit_bounding(keep: set[int]) -> None:
+    """Drop all capabilities but `keep` from the bounding set, and empty the ambient one. Raises OSError."""
+    for number in range(64):
+        if number not in keep and libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) < 0:
+            if number < len(NAMES) and number in bounding():
+                raise OSError(errno.EPERM, f"cap_{NAMES[number]} can't be dropped from the bounding set")
+            if number >= len(NAMES):
+                break  # EINVAL: the kernel knows no capability from here on
+    libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def bounding() -> set[int]:
+    """The calling thread's bounding set."""
+    return {number for number in range(64) if libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) == 1}
+
+
+def keep_over_change(keep: bool) -> None:
+    """Whether the permitted set stays when the user is changed from root to another (PR_SET_KEEPCAPS)."""
+    libc.prctl(_PR_SET_KEEPCAPS, int(keep), 0, 0, 0)
+
+
+def have_only(keep: set[int]) -> None:
+    """Permitted, effective, inheritable and ambient are `keep`, so that the next program has them too. Raises OSError."""
+    word = sum(1 << number for number in keep)
+    low, high = word & 0xFFFFFFFF, word >> 32
+    syscall(_CAPSET, struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", low, low, low, high, high, high))
+    for number in keep:
+        if libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0) < 0:
+            raise OSError(errno.EPERM, f"cap_{NAMES[number]} can't be passed on")

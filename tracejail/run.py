@@ -1,0 +1,201 @@
+"""The use case `run`: a program in its jail with the least privilege. All of the host that it takes is looked up, and all that
+may be wrong is refused, before the jail is entered."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracejail.errors import InputOutputError, NotExecutableError, NotThereError, RunError, UsageError
+from tracejail.jail.confine import LIMITS, Confinement
+from tracejail.kernel.capabilities import NAMES
+from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
+from tracejail.model import Manifest
+from tracejail.resolve.host import open_host_root
+from tracejail.trial.target import find_identity
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_OTHERS_WRITE, _SET_ID = 0o022, 0o6000
+_UMASK = 0o077
+_MOST_SOCKETS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `run` is told."""
+
+    argv: tuple[str, ...]
+    jail: str
+    user: str = ""
+    directory: str = "/"
+    umask: str = ""
+    kept: tuple[str, ...] = ()            # capabilities by name, with or without cap_
+    limits: tuple[str, ...] = ()          # NAME=VALUE
+    environment: tuple[tuple[str, str], ...] = ()
+    allow_root: bool = False
+
+
+def of_manifest(manifest: Manifest, options: RunOptions) -> RunOptions:
+    """What is not said, as the manifest has it: of an environment it has the names, and the caller the values."""
+    command = manifest.command
+    known = {name: os.environ[name] for name in command.environment if name in os.environ}
+    known.update(options.environment)
+    return RunOptions(
+        argv=options.argv or command.argv,
+        jail=options.jail or manifest.jail,
+        user=options.user or command.user,
+        directory=options.directory if options.directory != "/" else command.directory,
+        umask=options.umask,
+        kept=options.kept,
+        limits=options.limits,
+        environment=tuple(known.items()),
+        allow_root=options.allow_root,
+    )
+
+
+def prepare(options: RunOptions) -> tuple[Confinement, int]:
+    """All that is to be done, and a descriptor of the jail. Raises RunError."""
+    try:
+        return _prepare(options)
+    except RunError:
+        raise
+    except (UsageError, InputOutputError) as error:
+        raise RunError(error.message, error.hint) from None
+
+
+def _prepare(options: RunOptions) -> tuple[Confinement, int]:
+    if not options.argv:
+        raise RunError("no program is named", "tracejail run -j DIR -u USER PROGRAM [ARGUMENT...]")
+    if not options.jail:
+        raise RunError("no jail is named", "name its directory with -j")
+    host = open_host_root("/")
+    if not options.user and not options.allow_root:
+        raise RunError("no user is named, and root is not confined by a chroot", "-u USER; or --allow-root, if it must be")
+    user = find_identity(host, options.user)
+    if not user.uid and not options.allow_root:
+        raise RunError(f"{options.user or 'root'} is user 0, which is not confined by a chroot", "another -u; or --allow-root")
+    jail = os.path.realpath(options.jail)
+    root = _open_jail(jail)
+    environment = {"PATH": _PATH, **dict(options.environment)}
+    program = _find(root, options.argv[0], environment["PATH"], options.directory)
+    _check_program(root, program, user.uid, {user.gid, *user.groups})
+    return Confinement(
+        jail=jail,
+        argv=options.argv,
+        program=program,
+        environment=tuple(environment.items()),
+        directory=options.directory,
+        user=options.user or "root",
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
+        umask=_umask(options.umask),
+        kept=tuple(dict.fromkeys(map(_capability, options.kept))),
+        limits=tuple(map(_limit, options.limits)),
+        sockets=_passed_sockets(),
+    ), root
+
+
+def _open_jail(jail: str) -> int:
+    """Raises RunError where it, or a directory above it, is not root's alone: the rule of sshd_config(5), ChrootDirectory."""
+    for place in _above(jail):
+        try:
+            status = os.lstat(place)
+        except OSError as error:
+            raise RunError(f"{place}: {os.strerror(error.errno or 0)}", "name the directory of a jail with -j") from None
+        if not stat.S_ISDIR(status.st_mode):
+            raise RunError(f"{place}: is no directory", "name the directory of a jail with -j")
+        if status.st_uid != 0:
+            raise RunError(f"{place}: belongs to user {status.st_uid}, who could put another jail there", f"chown root {place}")
+        if status.st_mode & _OTHERS_WRITE:
+            raise RunError(f"{place}: others than root can write to it", f"chmod go-w {place}, or a jail elsewhere")
+    return os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _above(path: str) -> Iterator[str]:
+    yield "/"
+    at = ""
+    for name in path.strip("/").split("/"):
+        if name:
+            at += f"/{name}"
+            yield at
+
+
+def _find(root: int, word: str, search: str, directory: str) -> str:
+    if "/" in word:
+        return word if word.startswith("/") else os.path.normpath(os.path.join(directory, word))
+    for place in search.split(":"):
+        path = f"{place.rstrip('/')}/{word}"
+        if place.startswith("/") and _opened(root, path) is not None:
+            return path
+    raise NotThereError(f"{word}: is in no directory of PATH ({search}) in the jail", "name its full path, or give -E PATH=...")
+
+
+def _opened(root: int, path: str) -> int | None:
+    try:
+        return openat2(root, path, os.O_PATH | os.O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS)
+    except OSError:
+        return None
+
+
+def _check_program(root: int, path: str, uid: int, groups: set[int]) -> None:
+    found = _opened(root, path)
+    if found is None:
+        raise NotThereError(f"{path}: is not in the jail", "tracejail doctor -j DIR says what else it lacks")
+    status = os.fstat(found)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotExecutableError(f"{path}: is no regular file", "name a program")
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid in groups else 0
+    may = status.st_mode & 0o111 if uid == 0 else status.st_mode >> shift & 1
+    if not may:
+        raise NotExecutableError(f"{path}: user {uid} may not execute it (mode {status.st_mode & 0o7777:04o})", "see chmod(1)")
+    if status.st_mode & _SET_ID:
+        raise RunError(f"{path}: is set-user-ID or set-group-ID", f"chmod ug-s {path}, in the jail: it is to gain nothing")
+    if _has_capabilities(found):
+        raise RunError(f"{path}: has capabilities of its own (setcap(8))", f"setcap -r {path}, in the jail; --keep-cap gives one")
+    os.close(found)
+
+
+def _has_capabilities(found: int) -> bool:
+    try:
+        return bool(os.getxattr(f"/proc/self/fd/{found}", "security.capability"))
+    except OSError:
+        return False
+
+
+def _umask(text: str) -> int:
+    if not text:
+        return _UMASK
+    if not text.isdigit() or any(digit > "7" for digit in text) or int(text, 8) > 0o777:
+        raise UsageError(f"--umask {text}: no octal number", "as 077")
+    return int(text, 8)
+
+
+def _capability(name: str) -> int:
+    word = name.lower().removeprefix("cap_")
+    if word not in NAMES:
+        raise UsageError(f"--keep-cap {name}: no such capability", "capabilities(7) has them, as net_bind_service")
+    return NAMES.index(word)
+
+
+def _limit(word: str) -> tuple[str, int]:
+    name, _, text = word.partition("=")
+    if name not in LIMITS:
+        raise UsageError(f"--limit {word}: no such limit", f"one of {' '.join(sorted(LIMITS))}")
+    if text == "infinity":
+        return name, -1
+    digits, size = (text[:-1], _SIZES[text[-1:]]) if text[-1:] in _SIZES else (text, 1)
+    if not digits.isascii() or not digits.isdigit():
+        raise UsageError(f"--limit {word}: no number", f"as {name}=64, 512M or infinity")
+    return name, int(digits) * size
+
+
+def _passed_sockets() -> int:
+    """How many sockets a service manager passed to this very process, sd_listen_fds(3)."""
+    number = os.environ.get("LISTEN_FDS", "")
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not number.isdigit():
+        return 0
+    return min(int(number), _MOST_SOCKETS)
