@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from tracejail.errors import InputOutputError, NotExecutableError, NotThereError, RunError, UsageError
 from tracejail.jail.confine import LIMITS, Confinement
+from tracejail.jail.isolate import Isolation
 from tracejail.kernel.capabilities import NAMES
 from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
 from tracejail.model import Manifest
 from tracejail.resolve.host import open_host_root
-from tracejail.trial.target import find_identity
+from tracejail.trial.target import MOUNT_TYPES, find_identity, host_devices
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -36,6 +37,10 @@ class RunOptions:
     limits: tuple[str, ...] = ()          # NAME=VALUE
     environment: tuple[tuple[str, str], ...] = ()
     allow_root: bool = False
+    isolate: bool = False
+    private_network: bool = False
+    mounts: tuple[str, ...] = ()          # proc, sys, devpts
+    written: tuple[str, ...] = ()         # places of the jail
 
 
 def of_manifest(manifest: Manifest, options: RunOptions) -> RunOptions:
@@ -53,6 +58,10 @@ def of_manifest(manifest: Manifest, options: RunOptions) -> RunOptions:
         limits=options.limits,
         environment=tuple(known.items()),
         allow_root=options.allow_root,
+        isolate=options.isolate,
+        private_network=options.private_network,
+        mounts=options.mounts,
+        written=options.written or tuple(place.path for place in manifest.written),
     )
 
 
@@ -96,6 +105,7 @@ def _prepare(options: RunOptions) -> tuple[Confinement, int]:
         kept=tuple(dict.fromkeys(map(_capability, options.kept))),
         limits=tuple(map(_limit, options.limits)),
         sockets=_passed_sockets(),
+        isolation=_isolation(options, jail),
     ), root
 
 
@@ -164,6 +174,18 @@ def _has_capabilities(found: int) -> bool:
         return bool(os.getxattr(f"/proc/self/fd/{found}", "security.capability"))
     except OSError:
         return False
+
+
+def _isolation(options: RunOptions, jail: str) -> Isolation | None:
+    if not options.isolate:
+        if options.private_network or options.mounts:
+            raise UsageError("a network or mounts of its own are made with --isolate alone", "add --isolate")
+        return None
+    for path in options.written:
+        if not path.startswith("/") or not os.path.lexists(jail + path):
+            raise UsageError(f"--writable {path}: is not in the jail", "name a directory as seen from the jail's root")
+    devices = tuple((device, path) for device, path in host_devices(open_host_root("/")) if os.path.lexists(jail + path))
+    return Isolation(options.private_network, options.written, devices, tuple(MOUNT_TYPES[name] for name in options.mounts))
 
 
 def _umask(text: str) -> int:

@@ -109,6 +109,32 @@ def test_statuses(jail: Path, before: str, words: tuple[str, ...], status: int, 
     assert "Traceback" not in done.err
 
 
+_TRY = (
+    "/bin/dash", "-c",
+    "echo x > /new; echo x > /work/new && cat /work/new; cp /bin/cat /work/cat && /work/cat /work/new;"
+    "echo lost > /dev/null && echo null;"
+    "mount | head -1; ls /proc/self/status; cat /proc/net/dev | grep -c :",
+)
+
+
+def test_isolated(jail: Path) -> None:
+    put = """
+        cd /mnt/jail; mkdir -p bin dev proc lib/x86_64-linux-gnu lib64; : > dev/null
+        for tool in dash cat cp ls grep; do
+            cp /bin/$tool bin
+            for need in $(ldd /bin/$tool | grep -o '/[^ ]*'); do cp $need .$need; done
+        done
+        cd /
+    """
+    words = ("-u", "daemon", "--isolate", "--writable", "/work", "--mount", "proc", "--net", "private", *_TRY)
+    done = run(jail, put, *words)
+    said = done.out.splitlines()
+    assert said[:2] == ["x", "null"], done       # /new could not be made, the copy in /work not be executed
+    assert "Read-only file system" in done.err
+    assert "Permission denied" in done.err
+    assert said[-2:] == ["/proc/self/status", "1"], done
+
+
 def test_root_where_it_is_asked_for(jail: Path) -> None:
     seen = standing(run(jail, "", "-u", "root", "--allow-root", "/standing").out)
     assert seen["uid"] == "0 0 0"

@@ -118,6 +118,10 @@ RUN = (
     Option("--keep-cap", "kept", "NAME", "a capability that it is to have, as net_bind_service", repeat=True),
     Option("--limit", "limits", "NAME=N", "a limit of setrlimit(2), as nproc=64 or as=512M", repeat=True),
     Option("--allow-root", "allow_root", "", "let it run as user 0, whom a chroot does not hold"),
+    Option("--isolate", "isolate", "", "mounts of its own: the jail read-only, but for what the manifest has as written"),
+    Option("--writable", "written", "PATH", "a place of the jail that it writes to, with --isolate", repeat=True),
+    Option("--net", "network", "KIND", "host (default); or private, with --isolate: its own", choices="private host"),
+    Option("--mount", "mounts", "KIND", "with --isolate: mount proc, sys or devpts", repeat=True, choices="proc sys devpts"),
     Option("--print", "tells", "", "say each step"),
     Option("-n --dry-run", "dry", "", "say each step, and do none"),
 )

@@ -47,6 +47,10 @@ def _options(fields: Fields, arguments: list[str]) -> RunOptions:
         limits=_words(fields, "limits"),
         environment=tuple(map(_pair, _words(fields, "environment"))),
         allow_root=bool(fields.get("allow_root")),
+        isolate=bool(fields.get("isolate")),
+        private_network=fields.get("network") == "private",
+        mounts=_words(fields, "mounts"),
+        written=_words(fields, "written"),
     )
     if not manifest:
         return options

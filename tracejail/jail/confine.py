@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from tracejail.errors import NotExecutableError, NotThereError, RunError
 from tracejail.kernel import capabilities, letting_go
 
+from .isolate import Isolation, isolate, words
+
 _FIRST_SOCKET = 3   # sd_listen_fds(3)
 LIMITS = {
     name.removeprefix("RLIMIT_").lower(): number for name, number in vars(resource).items() if name.startswith("RLIMIT_")
@@ -38,6 +40,7 @@ class Confinement:
     kept: tuple[int, ...] = ()         # capabilities
     limits: tuple[tuple[str, int], ...] = ()   # name in LIMITS, and the value of both limits; -1 for none
     sockets: int = 0
+    isolation: Isolation | None = None # None: a chroot alone
 
 
 def steps(plan: Confinement) -> Iterator[str]:
@@ -49,7 +52,10 @@ def steps(plan: Confinement) -> Iterator[str]:
     for name, value in plan.limits:
         yield f"limit {name} to {'infinity' if value < 0 else value}"
     yield f"umask {plan.umask:03o}"
-    yield f"chroot {plan.jail}, chdir {plan.directory}"
+    if plan.isolation is not None:
+        yield from words(plan.isolation)
+    way = "chroot" if plan.isolation is None else "pivot_root"
+    yield f"{way} {plan.jail}, chdir {plan.directory}"
     yield f"groups {' '.join(map(str, plan.groups)) or '(none)'}, gid {plan.gid}, uid {plan.uid} ({plan.user})"
     kept = ", ".join(f"cap_{capabilities.NAMES[number]}" for number in plan.kept) or "none"
     yield f"capabilities: {kept}, in all five sets"
@@ -76,8 +82,11 @@ def become(plan: Confinement, root: int) -> list[str]:
         for name, value in plan.limits:
             _limit(name, value)
         os.umask(plan.umask)
-        os.fchdir(inner)
-        os.chroot(".")
+        if plan.isolation is None:
+            os.fchdir(inner)
+            os.chroot(".")
+        else:
+            isolate(plan.isolation, plan.jail)
         os.close(inner)
         _chdir(plan.directory)
         _let_go(plan)

@@ -69,8 +69,13 @@ def new_mount(file_system: str, options: dict[str, str], flags: int = 0) -> Iter
 def set_read_only(mount: int) -> None:
     """Nothing is written through a mount any more (mount_setattr(2), Linux 5.12); a device behind it can be used all the
     same. Raises OSError."""
-    attributes = struct.pack("=4Q", MS_RDONLY, 0, 0, 0)   # struct mount_attr: attr_set; MOUNT_ATTR_RDONLY has that value
-    syscall(_MOUNT_SETATTR, mount, b"", _EMPTY_PATH, attributes, len(attributes))
+    restrict(mount, MS_RDONLY)
+
+
+def restrict(mount: int, flags: int, recursive: bool = False) -> None:
+    """Set MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC of a mount, and (`recursive`) of all beneath it. Raises OSError."""
+    attributes = struct.pack("=4Q", flags, 0, 0, 0)   # struct mount_attr: attr_set; MOUNT_ATTR_* have these values
+    syscall(_MOUNT_SETATTR, mount, b"", _EMPTY_PATH | (_RECURSIVE if recursive else 0), attributes, len(attributes))
 
 
 def attach(mount: int, path: str) -> None:
