@@ -59,6 +59,7 @@ def manifest_of(attempts: Attempts, learned: Learned, choice: Choice) -> Manifes
         gid=work.user.gid,
         groups=work.user.groups,
         environment=tuple(sorted(key for key, _ in options.environment)),
+        kept=work.kept,
         exercises=options.exercises,
         ready=options.ready,
         reload=options.reload,

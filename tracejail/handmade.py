@@ -148,7 +148,7 @@ def _command(host: HostRoot, program: str, options: TrialOptions) -> Command:
     user = find_identity(host, options.user)
     return Command(
         (program, *options.argv[1:]), directory=options.directory, user=options.user, uid=user.uid, gid=user.gid,
-        groups=user.groups, environment=tuple(sorted(key for key, _ in options.environment)),
+        groups=user.groups, kept=options.kept, environment=tuple(sorted(key for key, _ in options.environment)),
     )
 
 

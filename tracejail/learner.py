@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from tracejail.contents import put_bells
 from tracejail.errors import UsageError
 from tracejail.jail.copy import copy_tree
-from tracejail.jail.enter import Launch, Stage
+from tracejail.jail.enter import CAPABILITIES, Launch, Stage
+from tracejail.kernel.capabilities import NAMES, number_of
 from tracejail.model import Manifest, Step, TrialOptions, Written
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.show import Show
@@ -52,6 +53,7 @@ class Learner:
     show: Show
     stdin: int
     engine: Engine
+    kept: tuple[str, ...] = ()   # capabilities
     rounds: int = 0
     notes: dict[str, None] = field(default_factory=dict)
     unreachable: dict[str, None] = field(default_factory=dict)   # addresses outside the private network
@@ -80,6 +82,7 @@ class Learner:
             gid=self.user.gid,
             groups=self.user.groups,
             umask=options.service.umask,
+            kept=tuple(map(NAMES.index, self.kept)) if self.kept else None,
             filter=self.engine_for(manner).filter,
             standard=(0, 1, 2) if terminal else (self.stdin, 1, 2),
             terminal=terminal,
@@ -106,7 +109,7 @@ class Learner:
     def step(self, launch: Launch, step: Step) -> Launch:
         """How a step is started beside the target: as the target is, but for what it says itself."""
         own = replace(launch, argv=step.argv, program=find_program(self.host, step.argv[0]), terminal=False)
-        return replace(own, uid=0, gid=0, groups=()) if step.as_root else own
+        return replace(own, uid=0, gid=0, groups=(), kept=None) if step.as_root else own
 
 
 def _check_signal(option: str, name: str) -> None:
@@ -136,7 +139,15 @@ def learner(options: TrialOptions, show: Show, engine: Engine, program: str = ""
     user = find_identity(host, options.user)
     stdin = _standard_input(options.stdin)
     gain_powers(user.uid, user.gid, options.network == "private", show.say)
-    return Learner(options, host, program, user, show, stdin, engine)
+    return Learner(options, host, program, user, show, stdin, engine, tuple(map(_capability, options.kept)))
+
+
+def _capability(word: str) -> str:
+    number = number_of(word)
+    if number is None or number not in CAPABILITIES:
+        why = "no such capability" if number is None else "no trial gives it"
+        raise UsageError(f"--keep-cap {word}: {why}", f"one of {' '.join(NAMES[each] for each in sorted(CAPABILITIES))}")
+    return NAMES[number]
 
 
 def _standard_input(source: str) -> int:

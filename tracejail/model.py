@@ -254,6 +254,7 @@ class Command:
     gid: int = 0
     groups: tuple[int, ...] = ()
     environment: tuple[str, ...] = ()   # names only
+    kept: tuple[str, ...] = ()          # capabilities that it was given by name, where that was said
     exercises: tuple[str, ...] = ()
     ready: str = ""
     reload: str = ""
@@ -312,6 +313,7 @@ class Manifest:
     listens: tuple[str, ...] = ()            # what the target itself listens on
     syscalls: tuple[str, ...] = ()           # the calls that it made, by name; () where that was not noted
     written: tuple[Written, ...] = ()        # sorted by path
+    capabilities: tuple[str, ...] = ()       # those that what was seen of it takes, by name
     absent: tuple[PathNote, ...] = ()
     denied: tuple[PathNote, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -342,6 +344,7 @@ class TrialOptions:
     user: str = ""
     directory: str = "/"
     environment: tuple[tuple[str, str], ...] = ()
+    kept: tuple[str, ...] = ()           # capabilities by name, with or without cap_; () for the usual ones of its user
     includes: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()       # globs
     allows: tuple[str, ...] = ()         # globs of what the policy denies

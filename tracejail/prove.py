@@ -16,6 +16,7 @@ from tracejail.resolve.accounts import account_names, words_of
 from tracejail.resolve.modules import of_account_modules
 from tracejail.result import ended, why_not
 from tracejail.trial.outcome import Outcome, as_expected, ended_words
+from tracejail.trial.privileges import taken
 
 
 def prove(attempts: Attempts, learned: Learned) -> tuple[Manifest, Proof | None, str, str]:
@@ -58,7 +59,9 @@ def prove(attempts: Attempts, learned: Learned) -> tuple[Manifest, Proof | None,
                 elif (keep is not Keep.USED or len(guessed) > 1) and options.accounts != "all":
                     least = replace(choice, keep=Keep.USED, accounts=frozenset(names - guessed))
                     manifest, proof = _with_fewest_accounts(attempts, learned, least, manifest, proof)
-                return replace(proven(manifest), written=proof.written), proof, "", ""
+                done = replace(proven(manifest), written=proof.written)
+                seen = learned.outcome.capabilities | proof.outcome.capabilities | {*(former.capabilities if former else ())}
+                return replace(done, capabilities=taken(done, seen)), proof, "", ""
         if learned is not whole:
             learned = whole  # is it for the modules that were left out?
             continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tracejail.errors import InputOutputError, NotExecutableError, NotThereError, RunError, UsageError
 from tracejail.jail.confine import LIMITS, Confinement
 from tracejail.jail.isolate import Isolation
-from tracejail.kernel.capabilities import NAMES
+from tracejail.kernel.capabilities import number_of
 from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
 from tracejail.model import Manifest
 from tracejail.resolve.host import open_host_root
@@ -197,10 +197,10 @@ def _umask(text: str) -> int:
 
 
 def _capability(name: str) -> int:
-    word = name.lower().removeprefix("cap_")
-    if word not in NAMES:
+    number = number_of(name)
+    if number is None:
         raise UsageError(f"--keep-cap {name}: no such capability", "capabilities(7) has them, as net_bind_service")
-    return NAMES.index(word)
+    return number
 
 
 def _limit(word: str) -> tuple[str, int]:

@@ -193,6 +193,7 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
         service=command.service,
         stop=command.stop,
         expect=command.expect,
+        kept=command.kept,
         network=command.network,
         user=command.user,
         directory=command.directory,

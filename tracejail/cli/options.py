@@ -42,10 +42,14 @@ FROM = (Option("--from", "host_root", "ROOT", "the tree that files come from (de
 ENGINE = (
     Option("--engine", "engine", "NAME", "how the target is watched: auto (default), bpf or seccomp", choices="auto bpf seccomp"),
 )
+KEEP_CAP = Option(
+    "--keep-cap", "kept", "NAME", "a capability that it is to have, as net_bind_service; and no other, once one is named", repeat=True
+)
 TARGET = (
     Option("-u --user", "user", "USER", "run the target as USER[:GROUP[,GROUP...]], names of the host or numbers"),
     Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
     Option("-E --env", "environment", "K=V", "an environment variable more", repeat=True),
+    KEEP_CAP,
     Option("--stdin", "stdin", "FILE", "its standard input (- reads this one to its end first; default: empty)"),
     Option("--timeout", "timeout", "S", "seconds that one run may take (default 60)", number=True),
     Option("--net", "network", "KIND", "private (default): a network of its own; or host", choices="private host"),
@@ -115,7 +119,7 @@ RUN = (
     Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
     Option("-E --env", "environment", "K=V", "an environment variable; it has no others but PATH", repeat=True),
     Option("--umask", "umask", "MODE", "default 077"),
-    Option("--keep-cap", "kept", "NAME", "a capability that it is to have, as net_bind_service", repeat=True),
+    KEEP_CAP,
     Option("--limit", "limits", "NAME=N", "a limit of setrlimit(2), as nproc=64 or as=512M", repeat=True),
     Option("--allow-root", "allow_root", "", "let it run as user 0, whom a chroot does not hold"),
     Option("--isolate", "isolate", "", "mounts of its own: the jail read-only, but for what the manifest has as written"),

@@ -55,6 +55,7 @@ class Launch:
     gid: int = 0
     groups: tuple[int, ...] = ()
     umask: int = -1                    # -1: the caller's
+    kept: tuple[int, ...] | None = None   # capabilities; None: none, and for root the usual ones (CAPABILITIES)
     filter: bytes = b""                # packed seccomp filter
     standard: tuple[int, int, int] = (0, 1, 2)
     sockets: tuple[int, ...] = ()      # handed over as descriptors 3 and on, sd_listen_fds(3)
@@ -299,9 +300,14 @@ def _target(launch: Launch, init: int, able: Powers, ours: socket.socket, theirs
             os.setresgid(group, group, group)
         if init:  # the sets are cut while there still is the capability to do so
             capabilities.limit(set(CAPABILITIES))
+        if init and launch.kept is not None:
+            capabilities.limit_bounding({*launch.kept})
+            capabilities.keep_over_change(bool(launch.kept))
         if init or launch.uid:
             user = able.user(launch.uid)
             os.setresuid(user, user, user)
+        if init and launch.kept is not None:
+            capabilities.have_only({*launch.kept})
         if not able.everybody:
             capabilities.show()  # the learner is to read the path of the exec that follows
         os.execve(launch.program, arguments, environment)

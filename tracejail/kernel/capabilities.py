@@ -26,6 +26,12 @@ SYS_ADMIN, SYS_PTRACE, SYS_CHROOT = NAMES.index("sys_admin"), NAMES.index("sys_p
 MKNOD, CHOWN = NAMES.index("mknod"), NAMES.index("chown")
 
 
+def number_of(name: str) -> int | None:
+    """Of a capability by its name, with or without cap_, in any case; None where there is none of that name."""
+    word = name.lower().removeprefix("cap_")
+    return NAMES.index(word) if word in NAMES else None
+
+
 def effective() -> set[int]:
     """The calling thread's effective capabilities, by number."""
     header = struct.pack("=Ii", _VERSION_3, 0)

@@ -17,7 +17,7 @@ from tracejail.errors import InputOutputError
 from tracejail.model import Manifest
 
 FORMAT = 1
-_WHERE_USED = ("merged",)  # fields of a manifest that an older tracejail does not know
+_WHERE_USED = ("merged", "capabilities")  # fields of a manifest that an older tracejail does not know
 
 
 def dump(manifest: Manifest) -> str:

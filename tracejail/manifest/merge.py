@@ -84,6 +84,7 @@ def union(manifests: Sequence[Manifest]) -> Manifest:
         accounts=functools.reduce(_accounts, (each.accounts for each in manifests)),
         mounts=tuple(sorted(mounts, key=lambda mount: mount.path)),
         listens=tuple(sorted({address for each in manifests for address in each.listens})),
+        capabilities=tuple(sorted({name for each in manifests for name in each.capabilities})),
         # Of a run that noted none it is not known which it made.
         syscalls=_calls(manifests),
     )

@@ -32,6 +32,7 @@ class Outcome:
     users: set[int] = field(default_factory=set)         # and others: owners that it gave to files
     groups: set[int] = field(default_factory=set)
     listens: dict[str, None] = field(default_factory=dict)
+    capabilities: set[str] = field(default_factory=set)  # that some call took
     processes: int = 0
     log: bytes = b""                       # what came to the system log
 

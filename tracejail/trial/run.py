@@ -30,6 +30,7 @@ from .outcome import Outcome, as_expected, exit_status
 from .output import MOST, contents, is_full, output_file
 from .phases import Drive, TimedOut, Waits, phases
 from .pretence import CHOWNS, SETS_GROUP, SETS_USER, ids_of, is_needed, note
+from .privileges import of_call
 from .quiet import Quiet
 from .sockets import open_sockets
 from .target import bind_from_now_on
@@ -135,6 +136,7 @@ class Run:
         self._heed_pid_file(record)
         if record.syscall in CHOWNS:
             self._know_ids(record)
+        self.outcome.capabilities.update(of_call(record))
         return self.answers.enter(record)
 
     def finish(self, record: SyscallRecord) -> Answer:
@@ -169,6 +171,7 @@ class Run:
         """Of the tracer: a call without a path."""
         self.last_stop = monotonic()
         name = record.syscall
+        self.outcome.capabilities.update(of_call(record))
         if name == "listen":
             self.listening = True
         elif name == "setgroups":
