@@ -6,21 +6,24 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracejail.errors import InputOutputError, NotExecutableError, NotThereError, RunError, UsageError
+from tracejail.export.landlock import rules
 from tracejail.jail.confine import LIMITS, Confinement
 from tracejail.jail.isolate import Isolation
 from tracejail.kernel.capabilities import number_of
-from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
+from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, is_mounted, openat2
 from tracejail.model import Manifest
 from tracejail.resolve.host import open_host_root
+from tracejail.seccomp_profile import read_profile
 from tracejail.trial.target import MOUNT_TYPES, find_identity, host_devices
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _OTHERS_WRITE, _SET_ID = 0o022, 0o6000
 _UMASK = 0o077
+_KINDS = {file_system: kind for kind, (file_system, _) in MOUNT_TYPES.items()}
 _MOST_SOCKETS = 1024
 
 
@@ -39,29 +42,40 @@ class RunOptions:
     allow_root: bool = False
     isolate: bool = False
     private_network: bool = False
+    private_processes: bool = False
     mounts: tuple[str, ...] = ()          # proc, sys, devpts
+    sockets: tuple[str, ...] = ()         # of the host, that the program talks to
+    seccomp: str = ""                     # a profile
+    rules: tuple[tuple[str, str], ...] = ()   # of Landlock: what may be done, and where
     written: tuple[str, ...] = ()         # places of the jail
 
 
-def of_manifest(manifest: Manifest, options: RunOptions) -> RunOptions:
-    """What is not said, as the manifest has it: of an environment it has the names, and the caller the values."""
+def of_manifest(manifest: Manifest, options: RunOptions, landlock: bool = False) -> RunOptions:
+    """What is not said, as the manifest has it: of an environment it has the names, and the caller the values.
+
+    Raises RunError.
+    """
     command = manifest.command
+    if not command.uid and not options.user and not options.allow_root:
+        keeps = f"it keeps {' '.join(manifest.capabilities)}" if manifest.capabilities else "it keeps what --keep-cap names"
+        raise RunError(
+            "it was learned as root, whom a chroot does not hold",
+            f"-u USER, if it can be started as that; or --allow-root, if it changes its user itself: {keeps}",
+        )
     known = {name: os.environ[name] for name in command.environment if name in os.environ}
     known.update(options.environment)
-    return RunOptions(
+    return replace(
+        options,
         argv=options.argv or command.argv,
         jail=options.jail or manifest.jail,
         user=options.user or command.user,
         directory=options.directory if options.directory != "/" else command.directory,
-        umask=options.umask,
-        kept=options.kept,
-        limits=options.limits,
+        kept=options.kept or command.kept or manifest.capabilities,
         environment=tuple(known.items()),
-        allow_root=options.allow_root,
-        isolate=options.isolate,
-        private_network=options.private_network,
-        mounts=options.mounts,
+        mounts=options.mounts or tuple(_KINDS[mount.type] for mount in manifest.mounts),
+        sockets=tuple(note.path for note in manifest.sockets),
         written=options.written or tuple(place.path for place in manifest.written),
+        rules=tuple(rules(manifest)) if landlock else (),
     )
 
 
@@ -105,7 +119,9 @@ def _prepare(options: RunOptions) -> tuple[Confinement, int]:
         kept=tuple(dict.fromkeys(map(_capability, options.kept))),
         limits=tuple(map(_limit, options.limits)),
         sockets=_passed_sockets(),
-        isolation=_isolation(options, jail),
+        isolation=_isolation(options, jail, root),
+        rules=tuple((frozenset(names.split(",")), path) for names, path in options.rules),
+        filter=read_profile(options.seccomp) if options.seccomp else b"",
     ), root
 
 
@@ -176,16 +192,33 @@ def _has_capabilities(found: int) -> bool:
         return False
 
 
-def _isolation(options: RunOptions, jail: str) -> Isolation | None:
+def _isolation(options: RunOptions, jail: str, root: int) -> Isolation | None:
+    wanted = tuple(MOUNT_TYPES[name] for name in options.mounts if not is_mounted(root, MOUNT_TYPES[name][1]))
+    sockets = tuple(_reachable(root, options.sockets))
     if not options.isolate:
-        if options.private_network or options.mounts:
-            raise UsageError("a network or mounts of its own are made with --isolate alone", "add --isolate")
-        return None
+        if options.private_network or options.private_processes:
+            raise UsageError("a network or processes of its own are made with --isolate alone", "add --isolate")
+        return Isolation(shut=False, mounts=wanted, sockets=sockets) if wanted or sockets else None
     for path in options.written:
-        if not path.startswith("/") or not os.path.lexists(jail + path):
-            raise UsageError(f"--writable {path}: is not in the jail", "name a directory as seen from the jail's root")
+        if not path.startswith("/") or _opened(root, path) is None:
+            raise UsageError(f"{path}, to be written: is not in the jail", "name a directory as seen from the jail's root")
     devices = tuple((device, path) for device, path in host_devices(open_host_root("/")) if os.path.lexists(jail + path))
-    return Isolation(options.private_network, options.written, devices, tuple(MOUNT_TYPES[name] for name in options.mounts))
+    return Isolation(
+        network=options.private_network, processes=options.private_processes, written=options.written, devices=devices,
+        mounts=wanted, sockets=sockets,
+    )
+
+
+def _reachable(root: int, paths: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Sockets that the host has, and that have a file in the jail to be bound onto: one that is no socket itself."""
+    for path in paths:
+        place = _opened(root, path)
+        if place is None:
+            continue
+        source = os.path.realpath(path)
+        if not stat.S_ISSOCK(os.fstat(place).st_mode) and os.path.exists(source) and stat.S_ISSOCK(os.stat(source).st_mode):
+            yield source, path
+        os.close(place)
 
 
 def _umask(text: str) -> int:

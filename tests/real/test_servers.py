@@ -1,5 +1,5 @@
 """Servers as Debian packages them: learned with a real client, with reload and a second start; then the same client, reload
-and second start in the plain jail, by chroot(1)."""
+and second start in the plain jail, by chroot(1); and a third one by `tracejail run`, with no more privileges than the manifest has."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from private_host import PrivateHost
-from real import ENVIRONMENT, Site, entry_paths, until
+from real import ENVIRONMENT, TOP, Site, entry_paths, until
 from servers import data, login, mail, names, system, web
 from servers.row import Row
 
@@ -36,20 +37,28 @@ def _text(path: Path) -> str:
 class Jailed:
     """The server in its plain jail: the report's own start command, in mount, pid and network namespaces."""
 
-    def __init__(self, host: PrivateHost, site: Site, row: Row, manifest: dict) -> None:  # type: ignore[type-arg]
+    def __init__(
+        self, host: PrivateHost, site: Site, row: Row, manifest: dict, confined: bool = False,  # type: ignore[type-arg]
+    ) -> None:
         lines = ["set -e", "ip link set lo up"]
-        for mount in manifest["mounts"]:
-            lines.append(f"mount -t {mount['type']} {mount['type']} {shlex.quote(str(site.jail) + mount['path'])}")
         # No exec: the target is not to be the first process of its pid namespace, which has signals of its own.
         # And a server that goes into the background lives as long as its namespace.
-        server = f"chroot {_user(manifest)}{shlex.quote(str(site.jail))} {shlex.join(manifest['command']['argv'])}"
+        if confined:
+            # The directories above a jail are to be root's alone, and /tmp is not.
+            lines += ["mount -t tmpfs -o mode=755 tmpfs /mnt", "mkdir /mnt/jail", f"mount --bind {site.jail} /mnt/jail"]
+            root = "" if manifest["command"].get("uid") else "--allow-root "
+            server = f"{sys.executable} -m tracejail run {root}-m {site.jail}.json -j /mnt/jail"
+        else:
+            for mount in manifest["mounts"]:
+                lines.append(f"mount -t {mount['type']} {mount['type']} {shlex.quote(str(site.jail) + mount['path'])}")
+            server = f"chroot {_user(manifest)}{shlex.quote(str(site.jail))} {shlex.join(manifest['command']['argv'])}"
         lines += ["set +e", server, "status=$?", "while kill -0 -1 2>/dev/null; do sleep 0.2; done", "exit $status"]
         given = dict(word.split("=", 1) for option, word in pairwise(row.options) if option == "-E")
         self.log = (site.top / "log").open("ab")
         self.site = site
         self.process = subprocess.Popen(
             host.words(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "/bin/sh", "-c", "\n".join(lines)]),
-            cwd="/", env={**ENVIRONMENT, **given}, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            cwd="/", env={**ENVIRONMENT, **given, "PYTHONPATH": str(TOP)}, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             start_new_session=True,
         )
 
@@ -127,11 +136,11 @@ def test_server(site: Site, host: PrivateHost, row: Row) -> None:
     assert set(row.held) <= paths
     assert not set(row.kept_out) & paths
     assert result["rounds"] <= row.rounds, json.dumps(told, indent=1)
-    for time in ("first", "second"):
-        jailed = Jailed(host, site, row, manifest)
+    for time in ("first", "second", "confined"):
+        jailed = Jailed(host, site, row, manifest, time == "confined")
         try:
             jailed.serves(row, client)
-            for word in (row.reload, row.reopen) if time == "first" else ():
+            for word in (row.reload, row.reopen) if time != "second" else ():
                 if word.startswith("command:"):
                     assert jailed.client(word.removeprefix("command:")).returncode == 0
                 elif word:

@@ -43,7 +43,7 @@ ENGINE = (
     Option("--engine", "engine", "NAME", "how the target is watched: auto (default), bpf or seccomp", choices="auto bpf seccomp"),
 )
 KEEP_CAP = Option(
-    "--keep-cap", "kept", "NAME", "a capability that it is to have, as net_bind_service; and no other, once one is named", repeat=True
+    "--keep-cap", "kept", "NAME", "a capability that it is to have, as net_bind_service, and none that is not named", repeat=True
 )
 TARGET = (
     Option("-u --user", "user", "USER", "run the target as USER[:GROUP[,GROUP...]], names of the host or numbers"),
@@ -114,7 +114,8 @@ EVERY = (
 )
 
 RUN = (
-    Option("-j --jail", "jail", "DIR", "the jail; without it the one word is a manifest, which says all that is not said here"),
+    Option("-j --jail", "jail", "DIR", "the jail; without it the one word is a manifest"),
+    Option("-m --manifest", "manifest", "FILE", "a manifest, which says all that is not said here"),
     Option("-u --user", "user", "USER", "whom it runs as: USER[:GROUP[,GROUP...]], names of the host or numbers"),
     Option("--chdir", "directory", "DIR", "its working directory in the jail (default /)"),
     Option("-E --env", "environment", "K=V", "an environment variable; it has no others but PATH", repeat=True),
@@ -125,7 +126,11 @@ RUN = (
     Option("--isolate", "isolate", "", "mounts of its own: the jail read-only, but for what the manifest has as written"),
     Option("--writable", "written", "PATH", "a place of the jail that it writes to, with --isolate", repeat=True),
     Option("--net", "network", "KIND", "host (default); or private, with --isolate: its own", choices="private host"),
-    Option("--mount", "mounts", "KIND", "with --isolate: mount proc, sys or devpts", repeat=True, choices="proc sys devpts"),
+    Option("--own-processes", "private_processes", "", "with --isolate: it sees no other processes, and all end with tracejail"),
+    Option("--seccomp", "seccomp", "FILE", "only the system calls that a profile allows (tracejail export seccomp)"),
+    Option("--landlock", "landlock", "", "of the jail's files only those that the manifest has, and as the program used them"),
+    Option("--mount", "mounts", "KIND", "mount proc, sys or devpts, for it alone; of a manifest what it needs",
+           repeat=True, choices="proc sys devpts"),
     Option("--print", "tells", "", "say each step"),
     Option("-n --dry-run", "dry", "", "say each step, and do none"),
 )

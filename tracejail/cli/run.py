@@ -27,18 +27,28 @@ def run(fields: Fields, arguments: list[str]) -> int:
         return 0
     if tells:
         print("\n".join(map(escape, steps(plan))), file=sys.stderr, flush=True)
-    for line in become(plan, root):
-        os.write(2, f"tracejail: {line}\n".encode())
+    if plan.isolation is not None and plan.isolation.processes:
+        from tracejail.jail.supervise import supervise
+
+        return supervise(plan, root, _tell)
+    _tell(become(plan, root))
     execute(plan)
     return 125
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines:
+        os.write(2, f"tracejail: {line}\n".encode())
 
 
 def _options(fields: Fields, arguments: list[str]) -> RunOptions:
     from tracejail.run import RunOptions, of_manifest
 
-    manifest = "" if fields.get("jail") or len(arguments) != 1 else arguments[0]
+    manifest = str(fields.get("manifest", ""))
+    if not manifest and not fields.get("jail") and len(arguments) == 1:
+        manifest, arguments = arguments[0], []
     options = RunOptions(
-        argv=() if manifest else tuple(arguments),
+        argv=tuple(arguments),
         jail=str(fields.get("jail", "")),
         user=str(fields.get("user", "")),
         directory=str(fields.get("directory", "/")),
@@ -49,15 +59,22 @@ def _options(fields: Fields, arguments: list[str]) -> RunOptions:
         allow_root=bool(fields.get("allow_root")),
         isolate=bool(fields.get("isolate")),
         private_network=fields.get("network") == "private",
+        private_processes=bool(fields.get("private_processes")),
+        seccomp=str(fields.get("seccomp", "")),
         mounts=_words(fields, "mounts"),
         written=_words(fields, "written"),
     )
+    landlock = bool(fields.get("landlock"))
     if not manifest:
+        if landlock:
+            raise RunError("--landlock: its rules are those of a manifest", "name one with -m")
         return options
     from tracejail.manifest import read_manifest
 
     try:
-        return of_manifest(read_manifest(manifest), options)
+        return of_manifest(read_manifest(manifest), options, landlock)
+    except RunError:
+        raise
     except TracejailError as error:
         raise RunError(error.message, error.hint or "-j DIR names a jail, and the program comes after the options") from None
 

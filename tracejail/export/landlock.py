@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from tracejail.model import Entry, EntryType, MissKind, Origin
+from tracejail.model import Entry, EntryType, Manifest, MissKind, Origin
 
 from .request import Request, parents_first
 
@@ -21,20 +21,24 @@ _WRITTEN = f"{_WRITTEN_FILE},read-dir,remove-file,remove-dir,make-reg,make-dir,m
 
 def landlock(request: Request) -> Iterator[bytes]:
     """Options, then the command."""
-    manifest = request.manifest
     words = ["--no-new-privs", "--landlock-access", "fs"]
+    for access, path in rules(request.manifest):
+        words += ["--landlock-rule", f"path-beneath:{access}:{path}"]
+    for word in (*words, "--", *request.manifest.command.argv):
+        yield os.fsencode(word) + b"\0"
+
+
+def rules(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """What is allowed, in the words of setpriv(1), and where: a file, or all that is beneath a directory."""
     listed = {entry.path.rpartition("/")[0] for entry in manifest.entries if entry.kind is MissKind.LISTING}
     for entry in parents_first(manifest):
         access = _access(entry, entry.path in listed)
         if access:
-            words += ["--landlock-rule", f"path-beneath:{access}:{entry.path}"]
+            yield access, entry.path
     for place in manifest.written:
-        access = _WRITTEN if place.type is EntryType.DIRECTORY else _WRITTEN_FILE
-        words += ["--landlock-rule", f"path-beneath:{access}:{place.path}"]
+        yield _WRITTEN if place.type is EntryType.DIRECTORY else _WRITTEN_FILE, place.path
     for mount in manifest.mounts:
-        words += ["--landlock-rule", f"path-beneath:read-file,read-dir:{mount.path}"]
-    for word in (*words, "--", *manifest.command.argv):
-        yield os.fsencode(word) + b"\0"
+        yield "read-file,read-dir", mount.path
 
 
 def _access(entry: Entry, listed: bool) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tracejail.errors import NotExecutableError, NotThereError, RunError
-from tracejail.kernel import capabilities, letting_go
+from tracejail.kernel import capabilities, landlock, letting_go, seccomp
 
 from .isolate import Isolation, isolate, words
 
@@ -41,6 +41,8 @@ class Confinement:
     limits: tuple[tuple[str, int], ...] = ()   # name in LIMITS, and the value of both limits; -1 for none
     sockets: int = 0
     isolation: Isolation | None = None # None: a chroot alone
+    rules: tuple[tuple[frozenset[str], str], ...] = ()   # what may be done where; () for all that file modes allow
+    filter: bytes = b""                # packed seccomp filter
 
 
 def steps(plan: Confinement) -> Iterator[str]:
@@ -60,6 +62,10 @@ def steps(plan: Confinement) -> Iterator[str]:
     kept = ", ".join(f"cap_{capabilities.NAMES[number]}" for number in plan.kept) or "none"
     yield f"capabilities: {kept}, in all five sets"
     yield "no_new_privs: no program that it executes gains anything"
+    if plan.rules:
+        yield f"landlock: {len(plan.rules)} rules of what it may do with which file, and nothing else"
+    if plan.filter:
+        yield f"seccomp: a filter of {len(plan.filter) // 8} instructions"
     names = " ".join(sorted(name for name, _ in plan.environment)) or "(empty)"
     yield f"environment: {names}"
     yield f"execute {plan.program}"
@@ -88,8 +94,12 @@ def become(plan: Confinement, root: int) -> list[str]:
         else:
             isolate(plan.isolation, plan.jail)
         os.close(inner)
+        rules = _rules(plan, left)
         _chdir(plan.directory)
         _let_go(plan)
+        if rules is not None:
+            landlock.restrict(rules)
+            os.close(rules)
     except OSError as error:
         raise RunError(f"{error.strerror or error}: {plan.program} is not started", "tracejail run -n shows the steps") from None
     left += _still_has(plan)
@@ -103,12 +113,30 @@ def execute(plan: Confinement) -> None:
         environment[b"LISTEN_PID"] = b"%d" % os.getpid()
         environment[b"LISTEN_FDS"] = b"%d" % plan.sockets
     try:
+        if plan.filter:
+            seccomp.install(plan.filter, privileged=True)   # or not: no_new_privs is set
         os.execve(plan.program, [os.fsencode(word) for word in plan.argv], environment)
     except OSError as error:
         kind = NotThereError if error.errno in (errno.ENOENT, errno.ENOTDIR) else NotExecutableError
         raise kind(
             f"{plan.program}: {os.strerror(error.errno or 0)}", f"tracejail doctor -j {plan.jail} {plan.program} says why"
         ) from None
+
+
+def _rules(plan: Confinement, left: list[str]) -> int | None:
+    """Made while all files can be reached; a descriptor of them."""
+    if not plan.rules:
+        return None
+    known = landlock.version()
+    if not known:
+        left.append("landlock: this kernel has none, or it is switched off")
+        return None
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    made, lost = landlock.ruleset(root, plan.rules, known)
+    os.close(root)
+    if lost:
+        left.append(f"landlock: {lost} of {len(plan.rules)} files of the manifest are not in the jail")
+    return made
 
 
 def _forget_signals() -> None:

@@ -1,5 +1,6 @@
-"""A mount namespace of its own around a jail: all of it read-only but the places that its program writes to, and those not to be
-executed from. The rest of the machine's files is not hidden, but gone from there (pivot_root(2))."""
+"""A mount namespace of its own around a jail: with what it needs mounted, and, where it is shut, all of it read-only but the
+places that its program writes to, and those not to be executed from. The rest of the machine's files is not hidden, but gone from
+there (pivot_root(2))."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tracejail.kernel import mounts, namespaces
+from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
 
 _SHUT = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV
 _WRITTEN = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
@@ -16,52 +18,79 @@ _OWN = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What is kept apart: always mounts, and the names and the memory that processes share (uts_namespaces(7), ipc)."""
+    """What is kept apart: always mounts; where it is shut also names (uts_namespaces(7)) and the memory that is shared."""
 
+    shut: bool = True
     network: bool = False
+    processes: bool = False                    # it sees none but its own, and all end with the first
     written: tuple[str, ...] = ()              # places of the jail
     devices: tuple[tuple[str, str], ...] = ()  # (device file outside, path in the jail)
     mounts: tuple[tuple[str, str], ...] = ()   # (type, path): proc, sysfs, devpts
+    sockets: tuple[tuple[str, str], ...] = ()  # (socket outside, path in the jail)
 
 
 def words(isolation: Isolation) -> Iterator[str]:
     """What is done, a line each."""
-    yield f"namespaces of its own: mount, ipc, uts{', network' if isolation.network else ''}"
-    yield "the jail read-only, nosuid, nodev"
+    own = ["mount", *(["ipc", "uts"] if isolation.shut else [])]
+    own += [name for name, wanted in (("network", isolation.network), ("pid", isolation.processes)) if wanted]
+    yield f"namespaces of its own: {', '.join(own)}"
+    if isolation.shut:
+        yield "the jail read-only, nosuid, nodev"
     for _, path in isolation.devices:
         yield f"bind the device {path}, its owner and mode read-only"
     for path in isolation.written:
         yield f"{path} writable, nosuid, nodev, noexec"
     for file_system, path in isolation.mounts:
         yield f"mount {file_system} on {path}"
+    for source, path in isolation.sockets:
+        yield f"bind the socket {source} on {path}"
 
 
 def isolate(isolation: Isolation, jail: str) -> None:
     """Leave the machine's files; the root directory is the jail then. Raises OSError naming the step."""
     namespaces.unshare(
-        namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | (namespaces.NEWNET if isolation.network else 0)
+        namespaces.NEWNS
+        | (namespaces.NEWIPC | namespaces.NEWUTS if isolation.shut else 0)
+        | (namespaces.NEWNET if isolation.network else 0)
     )
     if isolation.network:
         namespaces.raise_loopback()
     mounts.make_private()
-    root = mounts.clone(jail, recursive=True)
-    made = [(_new(file_system), path) for file_system, path in isolation.mounts]
-    written = [(mounts.clone(jail + path), path) for path in isolation.written]
-    devices = [(mounts.clone(device), path) for device, path in isolation.devices]
-    mounts.restrict(root, _SHUT, recursive=True)
+    tree = mounts.clone(jail, recursive=True)
+    root = os.open(jail, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    made = [(_new(file_system, isolation.processes), path) for file_system, path in isolation.mounts]
+    # A place that the program writes to may be a link to anywhere by now: it is looked up in the jail.
+    written = [(_clone_in(root, path), path) for path in isolation.written]
+    bound = [(mounts.clone(source), path) for source, path in (*isolation.devices, *isolation.sockets)]
+    if isolation.shut:
+        mounts.restrict(tree, _SHUT, recursive=True)
     for mount, _ in written:
         mounts.restrict(mount, _WRITTEN)
-    for mount, _ in devices:
+    for mount, _ in bound:
         mounts.restrict(mount, mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NOEXEC)
-    mounts.attach(root, "/proc")   # any directory will do: it moves from here to the root at once
-    mounts.enter_root(root)
-    for mount, path in (*made, *devices, *written):
+    mounts.attach(tree, "/proc")   # any directory will do: it moves from here to the root at once
+    mounts.enter_root(tree)
+    for mount, path in (*made, *bound, *written):
         mounts.attach(mount, path)
         os.close(mount)
+    os.close(tree)
     os.close(root)
 
 
-def _new(file_system: str) -> int:
+def _clone_in(root: int, path: str) -> int:
+    try:
+        found = openat2(root, path, os.O_PATH | os.O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS)
+    except OSError as error:
+        raise OSError(error.errno, f"{path} of the jail: {os.strerror(error.errno or 0)}") from None
+    try:
+        return mounts.clone_of(found, path)
+    finally:
+        os.close(found)
+
+
+def _new(file_system: str, own_processes: bool) -> int:
     if file_system == "devpts":
         return mounts.prepare("devpts", {"ptmxmode": "0666", "mode": "0620"}, mounts.MS_NOSUID | mounts.MS_NOEXEC)
-    return mounts.prepare(file_system, {}, _OWN | (mounts.MS_RDONLY if file_system == "sysfs" else 0))
+    # proc(5): whose process it is not, it is not to see.
+    options = {"hidepid": "2"} if file_system == "proc" and not own_processes else {}
+    return mounts.prepare(file_system, options, _OWN | (mounts.MS_RDONLY if file_system == "sysfs" else 0))

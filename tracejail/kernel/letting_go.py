@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import signal
 
 from .syscalls import libc, syscall
 
@@ -13,7 +14,7 @@ _CLOSE_RANGE, _KEYCTL = 436, 250
 _JOIN_SESSION_KEYRING = 1          # linux/keyctl.h; a new one with no name, keyctl(2)
 _LAST = 0xFFFFFFFF
 _TIOCNOTTY = 0x5422
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def close_from(first: int) -> None:
@@ -48,6 +49,11 @@ def leave_terminal() -> bool:
 def leave_keyring() -> None:
     """An empty session keyring of its own. Raises OSError: ENOSYS where the kernel has no keyrings."""
     syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
+
+
+def die_with_parent() -> None:
+    """To be called after a change of user, which takes it back (PR_SET_PDEATHSIG)."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def gain_nothing() -> None:

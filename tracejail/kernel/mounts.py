@@ -47,6 +47,14 @@ def clone(path: str, recursive: bool = False) -> int:
         raise OSError(error.errno, f"a bind mount of {path}: {os.strerror(error.errno or 0)}") from None
 
 
+def clone_of(place: int, name: str) -> int:
+    """The same, of what a descriptor of this mount namespace stands for, and without the mounts beneath it. Raises OSError."""
+    try:
+        return syscall(_OPEN_TREE, place, b"", _TREE_CLONE | _TREE_CLOEXEC | _EMPTY_PATH)
+    except OSError as error:
+        raise OSError(error.errno, f"a bind mount of {name}: {os.strerror(error.errno or 0)}") from None
+
+
 @contextlib.contextmanager
 def new_mount(file_system: str, options: dict[str, str], flags: int = 0) -> Iterator[int]:
     """A new mount that is attached nowhere, as a directory descriptor of its root that can be read and written.

@@ -119,6 +119,30 @@ def _act(action: Action) -> list[Instruction]:
     ]
 
 
+def answering(answers: Mapping[int, Mapping[int, int]], default: int) -> list[Instruction]:
+    """The filter that gives a SECCOMP_RET_* word for each call of {AUDIT_ARCH_*: {number: word}}, and `default` for all others:
+    those of architectures that are not named, and of x32, with them."""
+    program: list[Instruction] = [(_LOAD, 0, 0, _ARCHITECTURE_AT)]
+    for architecture, words in answers.items():
+        block = [(_LOAD, 0, 0, _NUMBER_AT), (_JGE, 0, 1, _X32_BIT), (_RETURN, 0, 0, default)]
+        block += _look_up(sorted(words.items()), default)
+        program += [(_JEQ, 1, 0, architecture), (0x05, 0, 0, len(block)), *block]
+    program.append((_RETURN, 0, 0, default))
+    return program
+
+
+def _look_up(rows: list[tuple[int, int]], default: int) -> list[Instruction]:
+    if len(rows) > 3:
+        middle = len(rows) // 2
+        low, high = _look_up(rows[:middle], default), _look_up(rows[middle:], default)
+        return [(_JGE, 0, 1, rows[middle][0]), (0x05, 0, 0, len(low)), *low, *high]
+    program: list[Instruction] = []
+    for number, word in rows:
+        program += [(_JEQ, 0, 1, number), (_RETURN, 0, 0, word)]
+    program.append((_RETURN, 0, 0, default))
+    return program
+
+
 def simulate(program: list[Instruction], architecture: int, number: int, words: tuple[int, ...] = ()) -> int:
     """What the filter answers for a call: the whole SECCOMP_RET_* word. For tests; no kernel is asked."""
     data = struct.pack("=IIQ6Q", number, architecture, 0, *(tuple(words) + (0,) * 6)[:6])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import stat
 from collections.abc import Iterable
@@ -14,9 +15,11 @@ from .pretence import CHOWNS, SETS_GROUP, SETS_USER
 _OF_CALLS = {
     **dict.fromkeys(SETS_USER, ("setuid", "kill")),
     **dict.fromkeys((*SETS_GROUP, "setgroups"), ("setgid",)),
-    **dict.fromkeys(CHOWNS, ("chown",)),
+    **dict.fromkeys(CHOWNS, ("chown", "dac_override", "fowner")),   # what was given away is opened again
     "chroot": ("sys_chroot",),
 }
+# A library for what no call shows that a tracer hears of: (beginning of its name, capability).
+_OF_LIBRARIES = (("libaudit.so.", "audit_write"),)
 _MAKES_NODES = {"mknod": 1, "mknodat": 2}   # which word is the mode
 _LOW_PORT = re.compile(r".*:(\d{1,3}|10[01]\d|102[0-3])")   # of INADDR:PORT; ip(7), ip_unprivileged_port_start
 _WRITE = 0o222
@@ -47,6 +50,8 @@ def taken(manifest: Manifest, seen: Iterable[str]) -> tuple[str, ...]:
     found = {name for address in manifest.listens for name in of_address(address)}
     if not command.uid:
         found.update(seen, of_places(manifest.written, command.uid, (command.gid, *command.groups)))
+        names = [posixpath.basename(entry.path) for entry in manifest.entries]
+        found.update(power for start, power in _OF_LIBRARIES if any(name.startswith(start) for name in names))
     return tuple(sorted(found))
 
 

@@ -169,20 +169,18 @@ class Run:
 
     def event(self, record: SyscallRecord) -> None:
         """Of the tracer: a call without a path."""
-        self.last_stop = monotonic()
-        name = record.syscall
+        self.last_stop, name = monotonic(), record.syscall
         self.outcome.capabilities.update(of_call(record))
         if name == "listen":
             self.listening = True
         elif name == "setgroups":
             self.answers.forget_user(record.process)
             self.outcome.groups.update(record.words)
-        elif name in SETS_USER:
+        elif name in SETS_USER or name in SETS_GROUP:
             self.answers.forget_user(record.process)
-            self.outcome.became.update(ids_of(record)[0])
-        elif name in SETS_GROUP:
-            self.answers.forget_user(record.process)
-            self.outcome.groups.update(ids_of(record)[1])
+            users, groups = ids_of(record)
+            self.outcome.became.update(users)
+            self.outcome.groups.update(groups)
         elif name == "fchown":
             self._know_ids(record)
         elif name == "ptrace":
@@ -198,8 +196,7 @@ class Run:
         self.outcome.groups.update(groups)
 
     def _opaque(self, note: str) -> None:
-        self.outcome.opaque = True
-        self.outcome.notes["opaque: " + note] = None
+        self.outcome.opaque, self.outcome.notes["opaque: " + note] = True, None
 
     def _listens(self, record: SyscallRecord) -> None:
         """A socket gets an address. One that takes connections listens once listen(2) is called, others do now."""
