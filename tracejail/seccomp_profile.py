@@ -49,7 +49,8 @@ def read_profile(path: str) -> bytes:
 
 def _rows(profile: Mapping[str, Any]) -> dict[int, int]:
     """Of each call what it gets. Raises ValueError."""
-    numbers = {name: number for number, name in syscall_names().items()}
+    # Some names are there again for x32, with numbers from 512 on (syscall_64.tbl).
+    numbers = {name: number for number, name in sorted(syscall_names().items(), reverse=True)}
     rows: dict[int, int] = {}
     for rule in profile.get("syscalls", ()):
         if rule.get("args") or rule.get("includes") or rule.get("excludes"):

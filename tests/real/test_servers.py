@@ -1,5 +1,5 @@
 """Servers as Debian packages them: learned with a real client, with reload and a second start; then the same client, reload
-and second start in the plain jail, by chroot(1); and a third one by `tracejail run`, with no more privileges than the manifest has."""
+and second start in the plain jail, by chroot(1); and a third one by `tracejail run`, with the capabilities of the manifest."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Jailed:
         self.site = site
         self.process = subprocess.Popen(
             host.words(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "/bin/sh", "-c", "\n".join(lines)]),
-            cwd="/", env={**ENVIRONMENT, **given, "PYTHONPATH": str(TOP)}, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            start_new_session=True,
+            cwd="/", env={**ENVIRONMENT, **given, "PYTHONPATH": str(TOP)}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
         )
 
     def client(self, script: str) -> subprocess.CompletedProcess[str]:

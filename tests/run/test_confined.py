@@ -9,36 +9,17 @@ from pathlib import Path
 import pytest
 
 import tracejail
-from tests.tool import COMMAND, Done
 
-_HERE = Path(__file__).parent
+from .place import built, run
+
 _NONE = "0" * 16
 _BIND = 10            # CAP_NET_BIND_SERVICE
-# A place that is root's alone, up to the root directory: in a mount namespace of its own, which goes with the shell.
-_PLACE = 'mount -t tmpfs -o mode=755 tmpfs /mnt; mkdir /mnt/jail; cp -a "$0"/. /mnt/jail; '
 
 
 @pytest.fixture(scope="module")
 def jail(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two static programs, and a directory that all may write to."""
-    place = tmp_path_factory.mktemp("run") / "jail"
-    place.mkdir(mode=0o755)
-    for name in ("standing", "escape"):
-        subprocess.run(["gcc", "-O1", "-Wall", "-static", "-o", place / name, _HERE / f"{name}.c"], check=True)
-    (place / "work").mkdir()
-    (place / "work").chmod(0o1777)
-    place.chmod(0o755)
-    return place
-
-
-def run(jail: Path, before: str, *words: str, env: dict[str, str] | None = None) -> Done:
-    """`tracejail run -j /mnt/jail` with these words, after shell commands that make it harder."""
-    script = f'set -e; {_PLACE}{before}exec "$@"'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, jail, *COMMAND, "run", "-j", "/mnt/jail", *words],
-        capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/", env={**os.environ, **(env or {})},
-    )
-    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Two static programs."""
+    return built(tmp_path_factory.mktemp("run") / "jail", "standing", "escape")
 
 
 def standing(text: str) -> dict[str, str]:
@@ -107,32 +88,6 @@ def test_statuses(jail: Path, before: str, words: tuple[str, ...], status: int, 
     assert done.status == status, done
     assert says in done.err
     assert "Traceback" not in done.err
-
-
-_TRY = (
-    "/bin/dash", "-c",
-    "echo x > /new; echo x > /work/new && cat /work/new; cp /bin/cat /work/cat && /work/cat /work/new;"
-    "echo lost > /dev/null && echo null;"
-    "mount | head -1; ls /proc/self/status; cat /proc/net/dev | grep -c :",
-)
-
-
-def test_isolated(jail: Path) -> None:
-    put = """
-        cd /mnt/jail; mkdir -p bin dev proc lib/x86_64-linux-gnu lib64; : > dev/null
-        for tool in dash cat cp ls grep; do
-            cp /bin/$tool bin
-            for need in $(ldd /bin/$tool | grep -o '/[^ ]*'); do cp $need .$need; done
-        done
-        cd /
-    """
-    words = ("-u", "daemon", "--isolate", "--writable", "/work", "--mount", "proc", "--net", "private", *_TRY)
-    done = run(jail, put, *words)
-    said = done.out.splitlines()
-    assert said[:2] == ["x", "null"], done       # /new could not be made, the copy in /work not be executed
-    assert "Read-only file system" in done.err
-    assert "Permission denied" in done.err
-    assert said[-2:] == ["/proc/self/status", "1"], done
 
 
 def test_root_where_it_is_asked_for(jail: Path) -> None:

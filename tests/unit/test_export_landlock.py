@@ -35,10 +35,14 @@ def test_what_was_done_with_it() -> None:
     jail = manifest(
         directory("/a"), directory("/b", origin=Origin.MISS), directory("/c"), directory("/l"), entry("/a/d", origin=Origin.ARGV),
         entry("/a/e", because=Because("/a/d", "execve", "e")), entry("/a/ld", origin=Origin.ELF_INTERPRETER), entry("/b/f"),
+        entry("/b/seen", mode=0o755, because=Because("/a/d", "newfstatat", "seen")),
+        entry("/b/read", mode=0o755, because=Because("/a/d", "openat", "read")),
         entry("/l/f", kind=MissKind.LISTING),
         written=(Written(JailPath("/c"), EntryType.DIRECTORY, 0o755, 0, 0, Use.STATE),),
     )
     found, _ = rules(made("landlock", jail))
+    assert found["/b/seen"] == {"read-file", "execute"}
+    assert found["/b/read"] == {"read-file"}
     assert found["/a/d"] == found["/a/e"] == found["/a/ld"] == {"read-file", "execute"}
     assert found["/l"] == {"read-dir"}
     assert (found["/b"], found["/b/f"]) == ({"read-dir"}, {"read-file"}) and "/a" not in found

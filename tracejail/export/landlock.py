@@ -45,7 +45,9 @@ def _access(entry: Entry, listed: bool) -> str:
     match entry.type:
         case EntryType.FILE:
             called = entry.because.syscall if entry.because else ""
-            return "read-file,execute" if entry.origin in _EXECUTED or called.startswith("exec") else "read-file"
+            # A shell looks at a program before it executes it, and the first call is the one that is noted.
+            executed = called.startswith("exec") or (entry.mode & 0o111 and not called.startswith("open"))
+            return "read-file,execute" if entry.origin in _EXECUTED or executed else "read-file"
         case EntryType.DIRECTORY:
             return "read-dir" if listed or entry.origin is not Origin.PARENT else ""
         case EntryType.CHARACTER | EntryType.BLOCK | EntryType.FIFO:
