@@ -137,7 +137,8 @@ def _open_jail(jail: str) -> int:
         if status.st_uid != 0:
             raise RunError(f"{place}: belongs to user {status.st_uid}, who could put another jail there", f"chown root {place}")
         if status.st_mode & _OTHERS_WRITE:
-            raise RunError(f"{place}: others than root can write to it", f"chmod go-w {place}, or a jail elsewhere")
+            cure = "put the jail elsewhere" if status.st_mode & stat.S_ISVTX else f"chmod go-w {place}, or put the jail elsewhere"
+            raise RunError(f"{place}: others than root can write to it", f"{cure}, as beneath /srv")
     return os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

@@ -189,6 +189,9 @@ def summary(result: LearnResult, learned: bool, verbose: bool) -> str:
         lines.append(f"  as root: tracejail build {escape(result.manifest_path)} -j DIR makes the true one")
     if learned and result.clean:
         lines += ["start it with:", *_indent(start_command(manifest))]
+        if powers().whole:
+            root = "" if manifest.command.uid else "--allow-root "
+            lines += ["or with the least privilege:", f"  tracejail run {root}{shlex.quote(result.manifest_path)}"]
     return "\n".join(lines)
 
 
