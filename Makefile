@@ -19,7 +19,7 @@ test: $(VENV)/ready
 	sh tests/install-packages.sh
 	EXAMPLES=1000 $(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest $(ALONE)
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/kernel tests/real tests/doctor $(ALONE:%=--ignore %)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/kernel tests/real tests/run tests/doctor $(ALONE:%=--ignore %)
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
