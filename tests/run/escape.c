@@ -1,5 +1,5 @@
 /* Tries each known way out of a chroot: a line for each, "held" or "ESCAPED". Words: a process outside, and the name of a file that
-   only the host has at its root. */
+   only the host has at its root; and an abstract socket of the host, if that is to be tried. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -7,11 +7,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void tell(const char *way, int escaped) { printf("%s %s\n", way, escaped ? "ESCAPED" : "held"); fflush(stdout); }
@@ -40,5 +43,11 @@ int main(int count, char **words) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/root/%s", other, canary);
     tell("the root of another", access(path, F_OK) == 0);
+    if (count > 3) {
+        struct sockaddr_un name = {.sun_family = AF_UNIX};
+        strncpy(name.sun_path + 1, words[3], sizeof name.sun_path - 2);
+        int end = socket(AF_UNIX, SOCK_STREAM, 0);
+        tell("an abstract socket", connect(end, (struct sockaddr *)&name, sizeof(sa_family_t) + 1 + strlen(words[3])) == 0);
+    }
     return 0;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -20,8 +21,8 @@ _DAEMON = ("-u", "daemon", "--isolate")
 
 @pytest.fixture(scope="module")
 def jail(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A static program, and a directory that all may write to."""
-    return built(tmp_path_factory.mktemp("isolated") / "jail", "standing")
+    """Static programs, and a directory that all may write to."""
+    return built(tmp_path_factory.mktemp("isolated") / "jail", "standing", "escape")
 
 
 def dash(script: str) -> tuple[str, ...]:
@@ -41,6 +42,25 @@ def test_all_is_read_only_but_what_is_written(jail: Path) -> None:
     assert "Read-only file system" in done.err
     assert "Permission denied" in done.err
     assert said[-2:] == ["/proc/self/status", "1"], done
+
+
+@pytest.mark.parametrize("more", [(), ("--own-processes",), ("--net", "private", "--mount", "proc")])
+def test_no_way_out(jail: Path, more: tuple[str, ...]) -> None:
+    """Not even to a process of the same user, or to a name that stands in no file system."""
+    other = subprocess.Popen(["sleep", "60"], user=1, group=1, extra_groups=())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(f"\0tracejail-test-{os.getpid()}")
+        listening.listen()
+        words = ("/escape", str(other.pid), "etc/passwd", f"tracejail-test-{os.getpid()}")
+        before = "mkdir -p /mnt/jail/proc; exec 7</ 8</etc; "
+        try:
+            done = run(jail, before, *_DAEMON, "--writable", "/work", "--chdir", "/work", *more, *words)
+        finally:
+            other.kill()
+            other.wait()
+    lines = done.out.splitlines()
+    assert len(lines) == 12, done
+    assert [line for line in lines if not line.endswith(" held")] == []
 
 
 def test_a_written_place_that_became_a_link(jail: Path) -> None:

@@ -97,9 +97,10 @@ def become(plan: Confinement, root: int) -> list[str]:
         rules = _rules(plan, left)
         _chdir(plan.directory)
         _let_go(plan)
-        if rules is not None:
-            landlock.restrict(rules)
-            os.close(rules)
+        for each in (rules, _scoped(plan, left)):
+            if each is not None:
+                landlock.restrict(each)
+                os.close(each)
     except OSError as error:
         raise RunError(f"{error.strerror or error}: {plan.program} is not started", "tracejail run -n shows the steps") from None
     left += _still_has(plan)
@@ -137,6 +138,19 @@ def _rules(plan: Confinement, left: list[str]) -> int | None:
     if lost:
         left.append(f"landlock: {lost} of {len(plan.rules)} files of the manifest are not in the jail")
     return made
+
+
+def _scoped(plan: Confinement, left: list[str]) -> int | None:
+    """Rules by which it reaches no process outside; a descriptor of them."""
+    if plan.isolation is None or not plan.isolation.shut:
+        return None
+    if landlock.version() >= landlock.SCOPES:
+        return landlock.scoped()
+    if not plan.isolation.network:
+        left.append("abstract sockets of the machine can be reached: this kernel can't tell them apart (--net private)")
+    if not plan.isolation.processes:
+        left.append(f"other processes of user {plan.uid} can be reached: this kernel can't tell them apart (--own-processes)")
+    return None
 
 
 def _forget_signals() -> None:

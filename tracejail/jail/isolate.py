@@ -35,6 +35,7 @@ def words(isolation: Isolation) -> Iterator[str]:
     own += [name for name, wanted in (("network", isolation.network), ("pid", isolation.processes)) if wanted]
     yield f"namespaces of its own: {', '.join(own)}"
     if isolation.shut:
+        yield "no signal to a process outside, no ptrace of it, no abstract socket of it (landlock(7), Linux 6.12)"
         yield "the jail read-only, nosuid, nodev"
     for _, path in isolation.devices:
         yield f"bind the device {path}, its owner and mode read-only"

@@ -19,6 +19,8 @@ ACCESS = (
     "make-sock", "make-fifo", "make-block", "make-sym", "refer", "truncate",
 )
 _KNOWN = {1: 13, 2: 14}              # how many of them a version knows; later ones all
+SCOPES = 6                           # the version that knows what follows
+_SCOPE_SOCKETS, _SCOPE_SIGNALS = 1, 2
 _OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14   # what a rule about a file may say
 
 
@@ -53,6 +55,12 @@ def ruleset(root: int, rules: Iterable[tuple[frozenset[str], str]], known: int) 
         finally:
             os.close(found)
     return made, lost
+
+
+def scoped() -> int:
+    """A descriptor of rules by which neither an abstract socket nor a signal (or the descriptor that sends one) reaches a process
+    that is not kept by them too; files are left alone. Raises OSError: EINVAL, E2BIG before version 6 (Linux 6.12)."""
+    return syscall(_CREATE, struct.pack("=3Q", 0, 0, _SCOPE_SOCKETS | _SCOPE_SIGNALS), 24, 0)
 
 
 def restrict(made: int) -> None:
