@@ -94,6 +94,8 @@ def _prepare(options: RunOptions) -> tuple[Confinement, int]:
         raise RunError("no program is named", "tracejail run -j DIR -u USER PROGRAM [ARGUMENT...]")
     if not options.jail:
         raise RunError("no jail is named", "name its directory with -j")
+    sockets = _passed_sockets()
+    _check_descriptors(3 + sockets)
     host = open_host_root("/")
     if not options.user and not options.allow_root:
         raise RunError("no user is named, and root is not confined by a chroot", "-u USER; or --allow-root, if it must be")
@@ -118,7 +120,7 @@ def _prepare(options: RunOptions) -> tuple[Confinement, int]:
         umask=_umask(options.umask),
         kept=tuple(dict.fromkeys(map(_capability, options.kept))),
         limits=tuple(map(_limit, options.limits)),
-        sockets=_passed_sockets(),
+        sockets=sockets,
         isolation=_isolation(options, jail, root),
         rules=tuple((frozenset(names.split(",")), path) for names, path in options.rules),
         filter=read_profile(options.seccomp) if options.seccomp else b"",
@@ -247,6 +249,22 @@ def _limit(word: str) -> tuple[str, int]:
     if not digits.isascii() or not digits.isdigit():
         raise UsageError(f"--limit {word}: no number", f"as {name}=64, 512M or infinity")
     return name, int(digits) * size
+
+
+def _check_descriptors(count: int) -> None:
+    """The first ones, which it gets: one that is closed would be taken by the next file, and a directory is a way out."""
+    for number in range(count):
+        try:
+            kind = os.fstat(number).st_mode
+        except OSError:
+            made = os.open(os.devnull, os.O_RDWR)   # the lowest number that is free: mostly the very one
+            os.dup2(made, number)
+            if made != number:
+                os.close(made)
+            os.set_inheritable(number, True)
+            continue
+        if stat.S_ISDIR(kind):
+            raise RunError(f"descriptor {number} is a directory, by which it could leave the jail", f"{number}</dev/null")
 
 
 def _passed_sockets() -> int:

@@ -43,6 +43,21 @@ def test_only_what_was_promised(jail: Path) -> None:
     assert [line.partition("=")[0] for line in environment] == ["env A", "env PATH"]
 
 
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_closed_descriptors(jail: Path, closed: str) -> None:
+    """No file of ours takes their place."""
+    done = run(jail, f"exec {closed}; ", "-u", "daemon", "/standing")
+    assert done.status == 0
+    assert standing(done.out)["descriptors"] == "0 1 2"
+
+
+def test_a_directory_among_the_sockets(jail: Path) -> None:
+    """It would be a way out."""
+    passed = "export LISTEN_FDS=1 LISTEN_PID=$$; exec 3< /; "
+    done = run(jail, passed, "-u", "daemon", "/standing")
+    assert (done.status, done.err.splitlines()[0]) == (125, "tracejail: descriptor 3 is a directory, by which it could leave the jail")
+
+
 def test_a_capability_that_is_kept(jail: Path) -> None:
     done = run(jail, "", "-u", "daemon", "--keep-cap", "net_bind_service", "/standing")
     seen = standing(done.out)
