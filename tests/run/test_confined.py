@@ -55,7 +55,8 @@ def test_a_directory_among_the_sockets(jail: Path) -> None:
     """It would be a way out."""
     passed = "export LISTEN_FDS=1 LISTEN_PID=$$; exec 3< /; "
     done = run(jail, passed, "-u", "daemon", "/standing")
-    assert (done.status, done.err.splitlines()[0]) == (125, "tracejail: descriptor 3 is a directory, by which it could leave the jail")
+    assert done.status == 125
+    assert "descriptor 3 is a directory" in done.err
 
 
 def test_a_capability_that_is_kept(jail: Path) -> None:
