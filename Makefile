@@ -6,8 +6,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# It measures how long the tracer is silent: nothing else is to run beside it.
-ALONE := tests/kernel/test_load.py
 
 .PHONY: demo test check bench clean
 
@@ -18,8 +16,8 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	sh tests/install-packages.sh
 	EXAMPLES=1000 $(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest $(ALONE)
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/kernel tests/real tests/run tests/doctor $(ALONE:%=--ignore %)
+	$(BIN)/python -m pytest tests/kernel tests/real
+	$(BIN)/python -m pytest -n 2 tests/run tests/doctor
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
