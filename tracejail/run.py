@@ -3,6 +3,7 @@ may be wrong is refused, before the jail is entered."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -18,11 +19,16 @@ from tracejail.model import Manifest
 from tracejail.resolve.host import open_host_root
 from tracejail.seccomp_profile import read_profile
 from tracejail.trial.target import MOUNT_TYPES, find_identity, host_devices
+from tracejail.trusted import check_file, open_jail
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_OTHERS_WRITE, _SET_ID = 0o022, 0o6000
+_SET_ID = 0o6000
 _UMASK = 0o077
+_NOBODY = (1 << 32) - 1               # no user: "leave as it is" of setresuid(2)
+_UNLIMITED = 1 << 63
+# Whose they are says who calls, and not who is to be: a user's shell is no part of a service.
+_OF_CALLER = frozenset(("PATH", "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "LD_PRELOAD", "LD_LIBRARY_PATH"))
 _KINDS = {file_system: kind for kind, (file_system, _) in MOUNT_TYPES.items()}
 _MOST_SOCKETS = 1024
 
@@ -48,6 +54,9 @@ class RunOptions:
     seccomp: str = ""                     # a profile
     rules: tuple[tuple[str, str], ...] = ()   # of Landlock: what may be done, and where
     written: tuple[str, ...] = ()         # places of the jail
+    seen: tuple[str, ...] = ()            # capabilities that the manifest has
+    uid: int = -1                         # that the manifest has for the user; -1: none
+    notes: tuple[str, ...] = ()           # what is otherwise than the caller may expect
 
 
 def of_manifest(manifest: Manifest, options: RunOptions, landlock: bool = False) -> RunOptions:
@@ -62,20 +71,29 @@ def of_manifest(manifest: Manifest, options: RunOptions, landlock: bool = False)
             "it was learned as root, whom a chroot does not hold",
             f"-u USER, if it can be started as that; or --allow-root, if it changes its user itself: {keeps}",
         )
-    known = {name: os.environ[name] for name in command.environment if name in os.environ}
-    known.update(options.environment)
+    own = not options.user or options.user == command.user
+    names = {*command.environment} - {name for name, _ in options.environment}
+    taken = {} if command.service.unit else {name: os.environ[name] for name in names - _OF_CALLER if name in os.environ}
+    lost = sorted(names - {*taken})
+    notes = [f"it was learned with {', '.join(lost)} set, whose values are not known: -E gives them"] if lost else []
+    if command.ready == "notify" or "NOTIFY_SOCKET" in os.environ:
+        notes.append("it can't tell a service manager that it is ready: Type=exec, not Type=notify")
     return replace(
         options,
         argv=options.argv or command.argv,
         jail=options.jail or manifest.jail,
         user=options.user or command.user,
         directory=options.directory if options.directory != "/" else command.directory,
-        kept=options.kept or command.kept or manifest.capabilities,
-        environment=tuple(known.items()),
+        umask=options.umask or (f"{command.service.umask:o}" if command.service.umask >= 0 else ""),
+        kept=options.kept or (command.kept if own else ()),
+        seen=manifest.capabilities,
+        environment=(*taken.items(), *options.environment),
         mounts=options.mounts or tuple(_KINDS[mount.type] for mount in manifest.mounts),
         sockets=tuple(note.path for note in manifest.sockets),
         written=options.written or tuple(place.path for place in manifest.written),
         rules=tuple(rules(manifest)) if landlock else (),
+        uid=command.uid if own and command.user else -1,
+        notes=tuple(notes),
     )
 
 
@@ -87,6 +105,9 @@ def prepare(options: RunOptions) -> tuple[Confinement, int]:
         raise
     except (UsageError, InputOutputError) as error:
         raise RunError(error.message, error.hint) from None
+    except OSError as error:
+        name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        raise RunError(f"{name}{error.strerror}", "see whether it is there") from None
 
 
 def _prepare(options: RunOptions) -> tuple[Confinement, int]:
@@ -94,16 +115,21 @@ def _prepare(options: RunOptions) -> tuple[Confinement, int]:
         raise RunError("no program is named", "tracejail run -j DIR -u USER PROGRAM [ARGUMENT...]")
     if not options.jail:
         raise RunError("no jail is named", "name its directory with -j")
+    if os.geteuid() != 0:
+        raise RunError("only root can enter a jail", "call it as root (sudo); it starts the program as -u USER")
     sockets = _passed_sockets()
-    _check_descriptors(3 + sockets)
+    notes = [*options.notes, *_check_descriptors(3 + sockets)]
     host = open_host_root("/")
     if not options.user and not options.allow_root:
         raise RunError("no user is named, and root is not confined by a chroot", "-u USER; or --allow-root, if it must be")
     user = find_identity(host, options.user)
+    if not 0 <= user.uid < _NOBODY or not 0 <= user.gid < _NOBODY:
+        raise RunError(f"-u {options.user}: no such user", "numbers are less than 4294967295")
     if not user.uid and not options.allow_root:
         raise RunError(f"{options.user or 'root'} is user 0, which is not confined by a chroot", "another -u; or --allow-root")
-    jail = os.path.realpath(options.jail)
-    root = _open_jail(jail)
+    if options.uid not in (-1, user.uid):
+        notes.append(f"{options.user} is user {user.uid} here; the jail's files belong to {options.uid}, as the manifest has it")
+    jail, root = open_jail(options.jail)
     environment = {"PATH": _PATH, **dict(options.environment)}
     program = _find(root, options.argv[0], environment["PATH"], options.directory)
     _check_program(root, program, user.uid, {user.gid, *user.groups})
@@ -118,39 +144,30 @@ def _prepare(options: RunOptions) -> tuple[Confinement, int]:
         gid=user.gid,
         groups=user.groups,
         umask=_umask(options.umask),
-        kept=tuple(dict.fromkeys(map(_capability, options.kept))),
+        kept=_kept(options, user.uid),
         limits=tuple(map(_limit, options.limits)),
         sockets=sockets,
         isolation=_isolation(options, jail, root),
         rules=tuple((frozenset(names.split(",")), path) for names, path in options.rules),
-        filter=read_profile(options.seccomp) if options.seccomp else b"",
+        filter=_filter(options.seccomp),
+        notes=tuple(notes),
     ), root
 
 
-def _open_jail(jail: str) -> int:
-    """Raises RunError where it, or a directory above it, is not root's alone: the rule of sshd_config(5), ChrootDirectory."""
-    for place in _above(jail):
-        try:
-            status = os.lstat(place)
-        except OSError as error:
-            raise RunError(f"{place}: {os.strerror(error.errno or 0)}", "name the directory of a jail with -j") from None
-        if not stat.S_ISDIR(status.st_mode):
-            raise RunError(f"{place}: is no directory", "name the directory of a jail with -j")
-        if status.st_uid != 0:
-            raise RunError(f"{place}: belongs to user {status.st_uid}, who could put another jail there", f"chown root {place}")
-        if status.st_mode & _OTHERS_WRITE:
-            cure = "put the jail elsewhere" if status.st_mode & stat.S_ISVTX else f"chmod go-w {place}, or put the jail elsewhere"
-            raise RunError(f"{place}: others than root can write to it", f"{cure}, as beneath /srv")
-    return os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _filter(path: str) -> bytes:
+    if not path:
+        return b""
+    check_file(path)
+    return read_profile(path)
 
 
-def _above(path: str) -> Iterator[str]:
-    yield "/"
-    at = ""
-    for name in path.strip("/").split("/"):
-        if name:
-            at += f"/{name}"
-            yield at
+def _kept(options: RunOptions, uid: int) -> tuple[int, ...]:
+    """What was named; else what the manifest has: of a program that does not begin as root the ports alone, for what makes others
+    of root makes root of it."""
+    if options.kept == ("none",):
+        return ()
+    seen = options.seen if not uid else tuple(name for name in options.seen if name == "net_bind_service")
+    return tuple(dict.fromkeys(map(_capability, options.kept or seen)))
 
 
 def _find(root: int, word: str, search: str, directory: str) -> str:
@@ -174,6 +191,10 @@ def _check_program(root: int, path: str, uid: int, groups: set[int]) -> None:
     found = _opened(root, path)
     if found is None:
         raise NotThereError(f"{path}: is not in the jail", "tracejail doctor -j DIR says what else it lacks")
+    top = os.fstat(root)
+    if uid and not top.st_mode & (0o010 if top.st_gid in groups else 0o001):
+        raise NotExecutableError(f"the jail's root directory: user {uid} may not enter it (mode {top.st_mode & 0o7777:04o})",
+                                 "chmod go+x, of the jail's directory")
     status = os.fstat(found)
     if not stat.S_ISREG(status.st_mode):
         raise NotExecutableError(f"{path}: is no regular file", "name a program")
@@ -196,13 +217,16 @@ def _has_capabilities(found: int) -> bool:
 
 
 def _isolation(options: RunOptions, jail: str, root: int) -> Isolation | None:
-    wanted = tuple(MOUNT_TYPES[name] for name in options.mounts if not is_mounted(root, MOUNT_TYPES[name][1]))
+    wanted = tuple(MOUNT_TYPES[name] for name in dict.fromkeys(options.mounts))
     sockets = tuple(_reachable(root, options.sockets))
     if not options.isolate:
         if options.private_network or options.private_processes:
             raise UsageError("a network or processes of its own are made with --isolate alone", "add --isolate")
+        wanted = tuple((kind, path) for kind, path in wanted if not is_mounted(root, path))
         return Isolation(shut=False, mounts=wanted, sockets=sockets) if wanted or sockets else None
     for path in options.written:
+        if path == "/":
+            raise UsageError("/, to be written: that is all of the jail", "name the places that it writes to; or no --isolate")
         if not path.startswith("/") or _opened(root, path) is None:
             raise UsageError(f"{path}, to be written: is not in the jail", "name a directory as seen from the jail's root")
     devices = tuple((device, path) for device, path in host_devices(open_host_root("/")) if os.path.lexists(jail + path))
@@ -227,8 +251,8 @@ def _reachable(root: int, paths: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 def _umask(text: str) -> int:
     if not text:
         return _UMASK
-    if not text.isdigit() or any(digit > "7" for digit in text) or int(text, 8) > 0o777:
-        raise UsageError(f"--umask {text}: no octal number", "as 077")
+    if not text.isascii() or not text.isdigit() or any(digit > "7" for digit in text) or int(text, 8) > 0o777:
+        raise UsageError(f"--umask {text}: no octal number up to 777", "as 077")
     return int(text, 8)
 
 
@@ -246,13 +270,18 @@ def _limit(word: str) -> tuple[str, int]:
     if text == "infinity":
         return name, -1
     digits, size = (text[:-1], _SIZES[text[-1:]]) if text[-1:] in _SIZES else (text, 1)
-    if not digits.isascii() or not digits.isdigit():
+    if not digits.isascii() or not digits.isdigit() or int(digits) * size >= _UNLIMITED:
         raise UsageError(f"--limit {word}: no number", f"as {name}=64, 512M or infinity")
     return name, int(digits) * size
 
 
-def _check_descriptors(count: int) -> None:
-    """The first ones, which it gets: one that is closed would be taken by the next file, and a directory is a way out."""
+def _check_descriptors(count: int) -> Iterator[str]:
+    """The first ones, which it gets: one that is closed would be taken by the next file, a directory is a way out, and of a
+    terminal that another job has it would read what is typed for that. Gives what was done about it."""
+    with contextlib.suppress(OSError):
+        if os.tcgetpgrp(0) != os.getpgrp():
+            os.dup2(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), 0)
+            yield "its standard input is empty: another job has the terminal"
     for number in range(count):
         try:
             kind = os.fstat(number).st_mode
@@ -270,6 +299,6 @@ def _check_descriptors(count: int) -> None:
 def _passed_sockets() -> int:
     """How many sockets a service manager passed to this very process, sd_listen_fds(3)."""
     number = os.environ.get("LISTEN_FDS", "")
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not number.isdigit():
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not number.isascii() or not number.isdigit():
         return 0
     return min(int(number), _MOST_SOCKETS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tracejail.errors import UsageError
 from tracejail.kernel.ptrace import X86_64, syscall_names
-from tracejail.kernel.seccomp import answering, pack
+from tracejail.kernel.seccomp import answering, pack, simulate
 
 _MOST = 1 << 20          # bytes of a file
 _MOST_INSTRUCTIONS = 4096   # BPF_MAXINSNS
@@ -25,6 +25,8 @@ _ANSWERS = {
     "SCMP_ACT_KILL_THREAD": 0,
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
 }
+_PASSES = (_ANSWERS["SCMP_ACT_ALLOW"], _ANSWERS["SCMP_ACT_LOG"])
+_EXECVE = 59   # syscall_64.tbl
 _HINT = "tracejail export seccomp MANIFEST makes one"
 
 
@@ -42,9 +44,18 @@ def read_profile(path: str) -> bytes:
             raise UsageError(f"{path}: is neither a profile in JSON nor a filter", _HINT)
         return data
     try:
-        return pack(answering({X86_64: _rows(json.loads(data))}, _answer(json.loads(data), "defaultAction", "defaultErrnoRet")))
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        profile = json.loads(data)
+        default = _answer(profile, "defaultAction", "defaultErrnoRet")
+        # By the calls of another architecture all that is refused could be had, if they were not: as libseccomp does it.
+        others = _ANSWERS["SCMP_ACT_KILL_PROCESS"] if default in _PASSES else default
+        program = answering({X86_64: _rows(profile)}, default, others)
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise UsageError(f"{path}: {error}", _HINT) from None
+    except RecursionError:
+        raise UsageError(f"{path}: nested too deeply", _HINT) from None
+    if simulate(program, X86_64, _EXECVE) not in _PASSES:
+        raise UsageError(f"{path}: does not allow execve, by which the program is started", _HINT)
+    return pack(program)
 
 
 def _rows(profile: Mapping[str, Any]) -> dict[int, int]:

@@ -38,3 +38,14 @@ def test_a_filter_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "filter"
     path.write_bytes(struct.pack("=HBBI", 0x06, 0, 0, _ALLOW))
     assert read_profile(str(path)) == path.read_bytes()
+
+
+def test_what_is_refused_can_not_be_had_by_another_architecture(tmp_path: Path) -> None:
+    path = tmp_path / "profile"
+    rule = {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}
+    path.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    data = read_profile(str(path))
+    program = [struct.unpack_from("=HBBI", data, at) for at in range(0, len(data), 8)]
+    assert simulate(program, X86_64, _MKDIR) == _ERRNO | 1
+    assert simulate(program, X86_64, _READ) == _ALLOW
+    assert simulate(program, I386, 39) == simulate(program, X86_64, 0x40000000 + _MKDIR) == _KILL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tracejail.errors import UsageError
+from tracejail.errors import RunError, UsageError
 
 from . import manifests
 from .escape import escape
@@ -76,7 +76,12 @@ def dispatch(words: list[str]) -> int:
         print(f"usage: tracejail {name} {subcommand.usage}\n\n{subcommand.about}\n")
         print("\n".join(help_lines(subcommand.options)))
         return 0
-    fields, arguments = parse(rest, subcommand.options, name)
+    try:
+        fields, arguments = parse(rest, subcommand.options, name)
+    except UsageError as error:
+        if name == "run":   # 2 may be the program's own status
+            raise RunError(error.message, error.hint) from None
+        raise
     if name not in _TAKES_PROGRAM:
         # Options may come after the words too, as no program's own are among them.
         words_only = []

@@ -27,6 +27,8 @@ def _guarded(words: list[str]) -> int:
 
     from tracejail.errors import TracejailError
 
+    if sys.stdout is None and words[:1] == ["run"]:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # what it starts may do without
     if sys.stdout is None:
         return 5 if sys.stderr is None else _tell("standard output is closed", "send it to a file, or to /dev/null", 5)
     if hasattr(sys.stdout, "reconfigure"):  # a jail or an argument may have a name that the locale can't say
@@ -70,9 +72,16 @@ def _flushed(status: int) -> int:
 
 
 def _tell(message: str, hint: str, status: int) -> int:
+    import contextlib
+
     from .escape import escape
 
-    sys.stderr.write(f"\r\x1b[Ktracejail: {escape(message)}\n" if sys.stderr.isatty() else f"tracejail: {escape(message)}\n")
-    if hint:
-        sys.stderr.write(f"  {escape(hint)}\n")
+    with contextlib.suppress(OSError, AttributeError):  # it is closed, or full: the status tells
+        _write(escape(message), escape(hint))
     return status
+
+
+def _write(message: str, hint: str) -> None:
+    sys.stderr.write(f"\r\x1b[Ktracejail: {message}\n" if sys.stderr.isatty() else f"tracejail: {message}\n")
+    if hint:
+        sys.stderr.write(f"  {hint}\n")

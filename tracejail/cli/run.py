@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import sys
 
 from tracejail.errors import RunError, TracejailError
@@ -12,12 +14,16 @@ from .options import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from tracejail.model import Manifest
     from tracejail.run import RunOptions
 
 
 def run(fields: Fields, arguments: list[str]) -> int:
     """Does not return where the program is started. Raises RunError."""
+    import unicodedata  # noqa: F401  # of escape: in the jail it would be the jail's
+
     from tracejail.jail.confine import become, execute, steps
+    from tracejail.kernel.letting_go import can_leave_terminal
     from tracejail.run import prepare
 
     tells, dry = bool(fields.pop("tells", False)), bool(fields.pop("dry", False))
@@ -27,7 +33,8 @@ def run(fields: Fields, arguments: list[str]) -> int:
         return 0
     if tells:
         print("\n".join(map(escape, steps(plan))), file=sys.stderr, flush=True)
-    if plan.isolation is not None and plan.isolation.processes:
+    _tell(list(plan.notes))
+    if (plan.isolation is not None and plan.isolation.processes) or not can_leave_terminal():
         from tracejail.jail.supervise import supervise
 
         return supervise(plan, root, _tell)
@@ -37,13 +44,18 @@ def run(fields: Fields, arguments: list[str]) -> int:
 
 
 def _tell(lines: list[str]) -> None:
-    for line in lines:
-        os.write(2, f"tracejail: {line}\n".encode())
+    with contextlib.suppress(OSError):
+        if lines and os.path.samestat(os.fstat(0), os.fstat(2)) and stat.S_ISSOCK(os.fstat(2).st_mode):
+            return   # as inetd(8) starts it: all that is written goes to a stranger
+        for line in lines:
+            os.write(2, f"tracejail: {escape(line)}\n".encode())
 
 
 def _options(fields: Fields, arguments: list[str]) -> RunOptions:
     from tracejail.run import RunOptions, of_manifest
 
+    if fields.get("written") and not fields.get("isolate"):
+        raise RunError("--writable: without --isolate all is as it is in the jail", "add --isolate")
     manifest = str(fields.get("manifest", ""))
     if not manifest and not fields.get("jail") and len(arguments) == 1:
         manifest, arguments = arguments[0], []
@@ -70,13 +82,30 @@ def _options(fields: Fields, arguments: list[str]) -> RunOptions:
             raise RunError("--landlock: its rules are those of a manifest", "name one with -m")
         return options
     from tracejail.manifest import read_manifest
+    from tracejail.trusted import check_file
 
     try:
-        return of_manifest(read_manifest(manifest), options, landlock)
+        check_file(manifest)
+        made = read_manifest(manifest)
+        return of_manifest(made, _with_unit(made, options), landlock)
     except RunError:
         raise
     except TracejailError as error:
         raise RunError(error.message, error.hint or "-j DIR names a jail, and the program comes after the options") from None
+
+
+def _with_unit(manifest: Manifest, options: RunOptions) -> RunOptions:
+    """With the environment that its systemd unit sets now."""
+    from dataclasses import replace
+
+    from .progress import Talk
+    from .unit import environment_of_unit
+
+    unit = manifest.command.service.unit
+    if not unit:
+        return options
+    environment = dict(environment_of_unit(unit, manifest.host.root, options.user or manifest.command.user, Talk(-1, False)))
+    return replace(options, environment=tuple((environment | dict(options.environment)).items()))
 
 
 def _words(fields: Fields, name: str) -> tuple[str, ...]:

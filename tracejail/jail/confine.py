@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from tracejail.errors import NotExecutableError, NotThereError, RunError
 from tracejail.kernel import capabilities, landlock, letting_go, seccomp
+from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
 
 from .isolate import Isolation, isolate, words
 
@@ -43,6 +45,7 @@ class Confinement:
     isolation: Isolation | None = None # None: a chroot alone
     rules: tuple[tuple[frozenset[str], str], ...] = ()   # what may be done where; () for all that file modes allow
     filter: bytes = b""                # packed seccomp filter
+    notes: tuple[str, ...] = ()        # what is otherwise than the caller may expect
 
 
 def steps(plan: Confinement) -> Iterator[str]:
@@ -71,16 +74,16 @@ def steps(plan: Confinement) -> Iterator[str]:
     yield f"execute {plan.program}"
 
 
-def become(plan: Confinement, root: int) -> list[str]:
-    """Do all of it but the last step, in this process; `root` is a descriptor of the jail. Gives what could not be done and is
-    no reason to stop. Raises RunError: it must not go on."""
+def become(plan: Confinement, root: int, spared: int | None = None) -> list[str]:
+    """Do all of it but the last step, in this process; `root` is a descriptor of the jail, `spared` one that stays open until the
+    last step, as number `spare`. Gives what could not be done and is no reason to stop. Raises RunError: it must not go on."""
     left: list[str] = []
     sys.meta_path.clear()   # nothing is imported from here on: it would come from the jail
-    _forget_signals()
+    sys.excepthook = _say_no_more
     try:
-        inner = os.dup2(root, _FIRST_SOCKET + plan.sockets, inheritable=False)
-        letting_go.close_from(inner + 1)
+        inner = _let_go_of_files(plan, root, spared)
         letting_go.leave_terminal()
+        letting_go.forget_inherited()
         try:
             letting_go.leave_keyring()
         except OSError as error:
@@ -95,8 +98,10 @@ def become(plan: Confinement, root: int) -> list[str]:
             isolate(plan.isolation, plan.jail)
         os.close(inner)
         rules = _rules(plan, left)
-        _chdir(plan.directory)
+        top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         _let_go(plan)
+        _chdir(top, plan.directory)
+        os.close(top)
         for each in (rules, _scoped(plan, left)):
             if each is not None:
                 landlock.restrict(each)
@@ -113,14 +118,19 @@ def execute(plan: Confinement) -> None:
     if plan.sockets:
         environment[b"LISTEN_PID"] = b"%d" % os.getpid()
         environment[b"LISTEN_FDS"] = b"%d" % plan.sockets
+    _forget_signals()
     try:
         if plan.filter:
             seccomp.install(plan.filter, privileged=True)   # or not: no_new_privs is set
+    except OSError as error:
+        raise RunError(f"{error.strerror}: {plan.program} is not started", "see the filter of --seccomp") from None
+    try:
         os.execve(plan.program, [os.fsencode(word) for word in plan.argv], environment)
     except OSError as error:
         kind = NotThereError if error.errno in (errno.ENOENT, errno.ENOTDIR) else NotExecutableError
         raise kind(
-            f"{plan.program}: {os.strerror(error.errno or 0)}", f"tracejail doctor -j {plan.jail} {plan.program} says why"
+            f"{plan.program}: {os.strerror(error.errno or 0)}",
+            f"tracejail doctor -j {plan.jail} -u {plan.user} {plan.program} says why",
         ) from None
 
 
@@ -153,6 +163,26 @@ def _scoped(plan: Confinement, left: list[str]) -> int | None:
     return None
 
 
+def _let_go_of_files(plan: Confinement, root: int, spared: int | None) -> int:
+    """All descriptors but those of the program, of the jail, and the one that is spared; gives that of the jail."""
+    first = _FIRST_SOCKET + plan.sockets
+    high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, first + 2) for each in (root, spared) if each is not None]
+    for number, each in enumerate(high, first):
+        os.dup2(each, number, inheritable=False)
+    letting_go.close_from(first + len(high))
+    return first
+
+
+def spare(plan: Confinement) -> int:
+    """The number of the descriptor that `become` spares."""
+    return _FIRST_SOCKET + plan.sockets + 1
+
+
+def _say_no_more(kind: type[BaseException], error: BaseException, _: object) -> None:
+    """In place of a traceback, for which files would be looked for, and read, in the jail."""
+    os.write(2, f"tracejail: {kind.__name__}: {error!a}; please report it\n".encode())
+
+
 def _forget_signals() -> None:
     for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):
@@ -168,9 +198,12 @@ def _limit(name: str, value: int) -> None:
         raise OSError(errno.EPERM, f"limit {name} can't be set to {value}") from None
 
 
-def _chdir(directory: str) -> None:
+def _chdir(root: int, directory: str) -> None:
+    """As the user, and over no link of proc's: whoever owns a directory on the way could make one, and be outside."""
     try:
-        os.chdir(directory)
+        found = openat2(root, directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS)
+        os.fchdir(found)
+        os.close(found)
     except OSError as error:
         raise OSError(error.errno, f"{directory}, the working directory in the jail: {os.strerror(error.errno or 0)}") from None
 
@@ -191,7 +224,7 @@ def _still_has(plan: Confinement) -> list[str]:
     users, groups = os.getresuid(), os.getresgid()
     if set(users) != {plan.uid} or set(groups) != {plan.gid} or sorted(os.getgroups()) != sorted({*plan.groups}):
         raise RunError(f"user {users}, group {groups}, groups {os.getgroups()}: not what was asked for", "please report it")
-    more = capabilities.effective() - {*plan.kept}
+    more = capabilities.anywhere() - {*plan.kept}
     if more:
         raise RunError(f"capabilities are left: {', '.join(capabilities.NAMES[n] for n in sorted(more))}", "please report it")
     return []

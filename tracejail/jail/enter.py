@@ -18,14 +18,13 @@ from tracejail.kernel import capabilities, mounts, namespaces, seccomp
 from tracejail.kernel.identities import Powers, powers
 from tracejail.kernel.syscalls import libc
 
+from . import proc
+
 # What container runtimes give, without mknod: it would open any disk of the host, as no device cgroup guards it here.
 _KEPT = (
     "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot audit_write setfcap"
 )
 CAPABILITIES = frozenset(capabilities.NAMES.index(name) for name in _KEPT.split())
-# Parts of /proc that change the kernel for all: read-only in a trial.
-_PROC_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
-_READ_ONLY = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _PTMX = "/dev/ptmx"   # belongs to the devpts beside it, so that the host's would not do
 _PR_SET_PDEATHSIG = 1
 _HIGH = 64   # descriptors that no target is to see are moved above those that it is given
@@ -213,10 +212,10 @@ def _reap(channel: socket.socket, able: Powers) -> None:
 def _new(file_system: str) -> int:
     """A mount of this type, attached nowhere."""
     if file_system == "proc":
-        return mounts.prepare("proc", {}, _READ_ONLY)
+        return mounts.prepare("proc", {}, proc.FLAGS)
     if file_system == "sysfs":
         try:
-            return mounts.prepare("sysfs", {}, _READ_ONLY | mounts.MS_RDONLY)
+            return mounts.prepare("sysfs", {}, proc.FLAGS | mounts.MS_RDONLY)
         except PermissionError:  # in a user namespace with the host's network: sysfs shows a network
             return mounts.clone("/sys", recursive=True)
     if file_system == "devpts":
@@ -226,10 +225,7 @@ def _new(file_system: str) -> int:
 
 def _finish(file_system: str, path: str, bind_ptmx: bool) -> None:
     if file_system == "proc":
-        for part in _PROC_READ_ONLY:
-            with contextlib.suppress(OSError):  # not all kernels have them all
-                mounts.mount(part, part, "", mounts.MS_BIND)
-                mounts.mount("", part, "", mounts.MS_BIND | mounts.MS_REMOUNT | mounts.MS_RDONLY | _READ_ONLY)
+        proc.shut()
     elif file_system == "devpts" and bind_ptmx:
         mounts.mount(f"{path}/ptmx", _PTMX, "", mounts.MS_BIND)
 

@@ -4,16 +4,19 @@ there (pivot_root(2))."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tracejail.kernel import mounts, namespaces
-from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, openat2
+from tracejail.kernel.paths import IN_ROOT, NO_MAGICLINKS, NO_SYMLINKS, openat2
+
+from . import proc
 
 _SHUT = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV
 _WRITTEN = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-_OWN = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +61,47 @@ def isolate(isolation: Isolation, jail: str) -> None:
         namespaces.raise_loopback()
     mounts.make_private()
     tree = mounts.clone(jail, recursive=True)
-    root = os.open(jail, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     made = [(_new(file_system, isolation.processes), path) for file_system, path in isolation.mounts]
     # A place that the program writes to may be a link to anywhere by now: it is looked up in the jail.
-    written = [(_clone_in(root, path), path) for path in isolation.written]
+    written = [(_clone_in(jail, path), path) for path in isolation.written]
     bound = [(mounts.clone(source), path) for source, path in (*isolation.devices, *isolation.sockets)]
     if isolation.shut:
         mounts.restrict(tree, _SHUT, recursive=True)
     for mount, _ in written:
-        mounts.restrict(mount, _WRITTEN)
+        mounts.restrict(mount, _WRITTEN, recursive=True)
     for mount, _ in bound:
         mounts.restrict(mount, mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NOEXEC)
     mounts.attach(tree, "/proc")   # any directory will do: it moves from here to the root at once
     mounts.enter_root(tree)
-    for mount, path in (*made, *bound, *written):
-        mounts.attach(mount, path)
+    for mount, path in (*made, *written, *bound):
+        with _opened("/", path) as place:
+            mounts.attach_to(mount, place, path)
         os.close(mount)
     os.close(tree)
-    os.close(root)
+    if any(path == "/proc" for _, path in isolation.mounts):
+        proc.shut()
 
 
-def _clone_in(root: int, path: str) -> int:
+@contextlib.contextmanager
+def _opened(root: str, path: str) -> Iterator[int]:
+    """A place of a tree: a daemon may have made a link of it by now, and a link of proc's leads out of any tree."""
+    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = openat2(root, path, os.O_PATH | os.O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS)
+        place = openat2(directory, path, os.O_PATH | os.O_CLOEXEC, 0, IN_ROOT | NO_MAGICLINKS | NO_SYMLINKS)
     except OSError as error:
-        raise OSError(error.errno, f"{path} of the jail: {os.strerror(error.errno or 0)}") from None
-    try:
-        return mounts.clone_of(found, path)
+        what = "leads over a link: name where it leads" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
+        raise OSError(error.errno, f"{path} of the jail: {what}") from None
     finally:
-        os.close(found)
+        os.close(directory)
+    try:
+        yield place
+    finally:
+        os.close(place)
+
+
+def _clone_in(jail: str, path: str) -> int:
+    with _opened(jail, path) as place:
+        return mounts.clone_of(place, path)
 
 
 def _new(file_system: str, own_processes: bool) -> int:
@@ -94,4 +109,4 @@ def _new(file_system: str, own_processes: bool) -> int:
         return mounts.prepare("devpts", {"ptmxmode": "0666", "mode": "0620"}, mounts.MS_NOSUID | mounts.MS_NOEXEC)
     # proc(5): whose process it is not, it is not to see.
     options = {"hidepid": "2"} if file_system == "proc" and not own_processes else {}
-    return mounts.prepare(file_system, options, _OWN | (mounts.MS_RDONLY if file_system == "sysfs" else 0))
+    return mounts.prepare(file_system, options, proc.FLAGS | (mounts.MS_RDONLY if file_system == "sysfs" else 0))

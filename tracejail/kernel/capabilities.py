@@ -11,7 +11,7 @@ from .syscalls import libc, syscall
 _CAPGET, _CAPSET = 125, 126
 _VERSION_3 = 0x20080522
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT = 4, 8, 23, 24, 47
-_AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
+_AMBIENT_IS_SET, _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 1, 2, 4
 
 # Numbers of linux/capability.h.
 _NAMES = (
@@ -88,6 +88,18 @@ def limit_bounding(keep: set[int]) -> None:
 def bounding() -> set[int]:
     """The calling thread's bounding set."""
     return {number for number in range(64) if libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) == 1}
+
+
+def anywhere() -> set[int]:
+    """Those that are in any of the calling thread's five sets."""
+    header = struct.pack("=Ii", _VERSION_3, 0)
+    data = ctypes.create_string_buffer(24)
+    syscall(_CAPGET, header, data)
+    low, high = (words[0] | words[1] | words[2] for words in (struct.unpack_from("=3I", data.raw, at) for at in (0, 12)))
+    word = low | high << 32
+    found = {number for number in range(64) if word >> number & 1}
+    ambient = {number for number in range(64) if libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_IS_SET, number, 0, 0) == 1}
+    return found | ambient | bounding()
 
 
 def keep_over_change(keep: bool) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import signal
 
 from .syscalls import libc, syscall
 
-_CLOSE_RANGE, _KEYCTL = 436, 250
+_CLOSE_RANGE, _KEYCTL, _PERSONALITY = 436, 250, 135
 _JOIN_SESSION_KEYRING = 1          # linux/keyctl.h; a new one with no name, keyctl(2)
 _LAST = 0xFFFFFFFF
-_TIOCNOTTY = 0x5422
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
@@ -30,20 +28,25 @@ def close_from(first: int) -> None:
                     os.close(int(name))
 
 
-def leave_terminal() -> bool:
-    """A session of its own, and no controlling terminal; False where this process leads a group and could only give up the
-    terminal itself."""
-    try:
+def can_leave_terminal() -> bool:
+    """Whether this process can have a session of its own without a terminal, or has one: one that leads a group in the session of
+    another, as a job of a shell does, can't (setsid(2))."""
+    with open("/proc/self/stat", encoding="ascii", errors="replace") as stream:
+        terminal = int(stream.read().rpartition(")")[2].split()[4])   # tty_nr, proc_pid_stat(5)
+    leads = os.getpgrp() == os.getpid()
+    return not leads or (os.getsid(0) == os.getpid() and not terminal)
+
+
+def leave_terminal() -> None:
+    """A session of its own, which has no controlling terminal; for one that can."""
+    with contextlib.suppress(PermissionError):   # it leads one
         os.setsid()
-        return True
-    except PermissionError:
-        with contextlib.suppress(OSError):
-            terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(terminal, _TIOCNOTTY)
-            finally:
-                os.close(terminal)
-        return False
+
+
+def forget_inherited() -> None:
+    """What an execve(2) would keep of the caller's: timers, and how memory is laid out (personality(2))."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    syscall(_PERSONALITY, 0)
 
 
 def leave_keyring() -> None:
@@ -52,7 +55,7 @@ def leave_keyring() -> None:
 
 
 def die_with_parent() -> None:
-    """To be called after a change of user, which takes it back (PR_SET_PDEATHSIG)."""
+    """Killed when the parent ends; to be called again after a change of user, which takes it back (PR_SET_PDEATHSIG)."""
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

@@ -14,7 +14,7 @@ from .syscalls import libc, syscall
 _FSOPEN, _FSCONFIG, _FSMOUNT, _MOVE_MOUNT, _OPEN_TREE, _PIVOT_ROOT = 430, 431, 432, 429, 428, 155
 _SET_STRING, _CREATE = 1, 6
 _CLOEXEC = 1
-_MOVE_EMPTY_PATH = 0x4
+_MOVE_EMPTY_PATH, _MOVE_TO_EMPTY_PATH = 0x4, 0x40
 _MOUNT_SETATTR, _EMPTY_PATH = 442, 0x1000
 _TREE_CLONE, _TREE_CLOEXEC, _RECURSIVE = 0x1, os.O_CLOEXEC, 0x8000
 _MNT_DETACH = 2
@@ -48,9 +48,9 @@ def clone(path: str, recursive: bool = False) -> int:
 
 
 def clone_of(place: int, name: str) -> int:
-    """The same, of what a descriptor of this mount namespace stands for, and without the mounts beneath it. Raises OSError."""
+    """The same, with the mounts beneath it, of what a descriptor of this mount namespace stands for. Raises OSError."""
     try:
-        return syscall(_OPEN_TREE, place, b"", _TREE_CLONE | _TREE_CLOEXEC | _EMPTY_PATH)
+        return syscall(_OPEN_TREE, place, b"", _TREE_CLONE | _TREE_CLOEXEC | _EMPTY_PATH | _RECURSIVE)
     except OSError as error:
         raise OSError(error.errno, f"a bind mount of {name}: {os.strerror(error.errno or 0)}") from None
 
@@ -92,6 +92,14 @@ def attach(mount: int, path: str) -> None:
         syscall(_MOVE_MOUNT, mount, b"", -100, os.fsencode(path), _MOVE_EMPTY_PATH)
     except OSError as error:
         raise OSError(error.errno, f"mount on {path}: {os.strerror(error.errno or 0)}") from None
+
+
+def attach_to(mount: int, place: int, name: str) -> None:
+    """The same, on what a descriptor stands for. Raises OSError."""
+    try:
+        syscall(_MOVE_MOUNT, mount, b"", place, b"", _MOVE_EMPTY_PATH | _MOVE_TO_EMPTY_PATH)
+    except OSError as error:
+        raise OSError(error.errno, f"mount on {name}: {os.strerror(error.errno or 0)}") from None
 
 
 def mount(source: str, target: str, file_system: str, flags: int, data: str = "") -> None:

@@ -119,15 +119,15 @@ def _act(action: Action) -> list[Instruction]:
     ]
 
 
-def answering(answers: Mapping[int, Mapping[int, int]], default: int) -> list[Instruction]:
-    """The filter that gives a SECCOMP_RET_* word for each call of {AUDIT_ARCH_*: {number: word}}, and `default` for all others:
-    those of architectures that are not named, and of x32, with them."""
+def answering(answers: Mapping[int, Mapping[int, int]], default: int, others: int) -> list[Instruction]:
+    """The filter that gives a SECCOMP_RET_* word for each call of {AUDIT_ARCH_*: {number: word}}, `default` for the other calls
+    of these architectures, and `others` for those of all others, x32 with them."""
     program: list[Instruction] = [(_LOAD, 0, 0, _ARCHITECTURE_AT)]
     for architecture, words in answers.items():
-        block = [(_LOAD, 0, 0, _NUMBER_AT), (_JGE, 0, 1, _X32_BIT), (_RETURN, 0, 0, default)]
+        block = [(_LOAD, 0, 0, _NUMBER_AT), (_JGE, 0, 1, _X32_BIT), (_RETURN, 0, 0, others)]
         block += _look_up(sorted(words.items()), default)
         program += [(_JEQ, 1, 0, architecture), (0x05, 0, 0, len(block)), *block]
-    program.append((_RETURN, 0, 0, default))
+    program.append((_RETURN, 0, 0, others))
     return program
 
 

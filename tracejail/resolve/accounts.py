@@ -17,6 +17,7 @@ _LARGEST_TEXT = 1 << 20  # bytes
 _WORD = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _STRING_END = re.compile(rb"(?<![A-Za-z0-9_.-])([A-Za-z0-9_][A-Za-z0-9_.-]*)(?=\0)")
 _ID_DIGITS = 10  # of the largest id, 2^32 - 1
+_NOBODY = (1 << 32) - 1   # "leave as it is" of setresuid(2)
 _PLACEHOLDERS = (b"", b"x", b"*", b"!")
 _BLANKS = b" \t\n\v\f\r"
 # Fields that a row must have: those behind are empty if they are not there.
@@ -37,7 +38,7 @@ def _numbered(text: bytes, fields: int) -> Iterator[list[bytes]]:
 
 
 def _is_id(word: bytes) -> bool:
-    return word.isdigit() and len(word) <= _ID_DIGITS
+    return word.isascii() and word.isdigit() and len(word) <= _ID_DIGITS
 
 
 def _passwd(host: HostRoot) -> list[list[bytes]]:
@@ -82,9 +83,18 @@ def find_account(host: HostRoot, word: str) -> Account | None:
     return None
 
 
+def _is_number(word: str) -> bool:
+    """Raises UsageError for one that no user or group can have."""
+    if not word.isascii() or not word.isdigit():
+        return False
+    if len(word) > _ID_DIGITS or int(word) >= _NOBODY:
+        raise UsageError(f"-u {word}: no user or group has such a number", f"it is to be less than {_NOBODY}")
+    return True
+
+
 def find_group(host: HostRoot, word: str) -> int | None:
     """The id of a group that is named, or given as a number; None if unknown."""
-    if word.isdigit():
+    if _is_number(word):
         return int(word)
     return next((int(parts[2]) for parts in _group(host) if parts[0] == os.fsencode(word)), None)
 
@@ -99,7 +109,7 @@ def find_identity(host: HostRoot, text: str) -> tuple[int, int, tuple[int, ...]]
         if gid is None:
             raise UsageError(f"-u {text}: no such group on the host: {word}", "see getent group, or give its number")
         listed.append(gid)
-    if name.isdigit():
+    if _is_number(name):
         return int(name), listed[0] if listed else int(name), tuple(sorted({*listed})) if len(listed) > 1 else ()
     known = find_user(host, name)
     if known is None:
