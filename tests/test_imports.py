@@ -20,6 +20,7 @@ ALLOWED = {
     "importing": {"importing", "errors"},
     "export": {"export", "manifest", "model", "errors", "why"},
     "doctor": {"doctor", "model", "errors"},
+    "audit": {"audit", "model", "errors"},
     "trace": {"trace", "kernel", "model", "errors"},
     "resolve": {"resolve", "kernel", "model", "errors"},
     "jail": {"jail", "kernel", "model", "errors"},

@@ -29,6 +29,29 @@ def verify(manifest: Manifest, options: TrialOptions, show: Show) -> LearnResult
         return _verify(manifest, options, show, engine)
 
 
+def options_of(manifest: Manifest, path: str, environment: tuple[tuple[str, str], ...]) -> TrialOptions:
+    """How the command of a manifest, which was read from `path`, is run again."""
+    command = manifest.command
+    return TrialOptions(
+        argv=command.argv,
+        manifest=path,
+        host_root=manifest.host.root,
+        exercises=command.exercises,
+        ready=command.ready,
+        reload=command.reload,
+        reopen=command.reopen,
+        again=command.again,
+        service=command.service,
+        stop=command.stop,
+        expect=command.expect,
+        kept=command.kept,
+        network=command.network,
+        user=command.user,
+        directory=command.directory,
+        environment=environment,
+    )
+
+
 def _verify(manifest: Manifest, options: TrialOptions, show: Show, engine: Engine) -> LearnResult:
     began = time.monotonic()
     work = learner(options, show, engine)

@@ -11,6 +11,7 @@ from . import manifests
 from .escape import escape
 from .options import (
     ATTACH,
+    AUDIT,
     DOCTOR,
     DRIVE,
     ENGINE,
@@ -53,13 +54,16 @@ if TYPE_CHECKING:
 class Subcommand:
     """A subcommand: its words for the usage line, what it is for, its options, and what it does."""
 
-    __slots__ = ("usage", "about", "options", "run")
+    __slots__ = ("usage", "about", "options", "run", "more")
 
-    def __init__(self, usage: str, about: str, options: tuple[Option, ...], run: Callable[[Fields, list[str]], int]) -> None:
+    def __init__(
+        self, usage: str, about: str, options: tuple[Option, ...], run: Callable[[Fields, list[str]], int], more: str = ""
+    ) -> None:
         self.usage = usage
         self.about = about
         self.options = options
         self.run = run
+        self.more = more
 
 
 def dispatch(words: list[str]) -> int:
@@ -74,7 +78,7 @@ def dispatch(words: list[str]) -> int:
         raise UsageError(f"no {kind} {name}", "tracejail --help shows the commands")
     if rest[:1] in (["-h"], ["--help"]):
         print(f"usage: tracejail {name} {subcommand.usage}\n\n{subcommand.about}\n")
-        print("\n".join(help_lines(subcommand.options)))
+        print("\n".join([*help_lines(subcommand.options), *(("", subcommand.more) if subcommand.more else ())]))
         return 0
     try:
         fields, arguments = parse(rest, subcommand.options, name)
@@ -184,28 +188,9 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     missing = [key for key in command.environment if key not in names]
     for key in missing:
         talk.warn(f"it was learned with {key} set by -E, and its value is not stored: give it again")
-    from tracejail.model import TrialOptions
+    from tracejail.verify import options_of, verify
 
-    base = TrialOptions(
-        argv=command.argv,
-        manifest=arguments[0],
-        host_root=manifest.host.root,
-        exercises=command.exercises,
-        ready=command.ready,
-        reload=command.reload,
-        reopen=command.reopen,
-        again=command.again,
-        service=command.service,
-        stop=command.stop,
-        expect=command.expect,
-        kept=command.kept,
-        network=command.network,
-        user=command.user,
-        directory=command.directory,
-        environment=environment,
-    )
-    from tracejail.verify import verify
-
+    base = options_of(manifest, arguments[0], environment)
     return _finish(verify(manifest, trial_options(fields, [], base), talk), as_json, talk, learned=False)
 
 
@@ -275,6 +260,12 @@ def _doctor(fields: Fields, arguments: list[str]) -> int:
     return doctor(fields, arguments, _talk(fields))
 
 
+def _audit(fields: Fields, arguments: list[str]) -> int:
+    from .audit import audit
+
+    return audit(fields, arguments, _talk(fields))
+
+
 def _run(fields: Fields, arguments: list[str]) -> int:
     from .run import run
 
@@ -308,6 +299,12 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "-j DIR [OPTION...] PROGRAM [ARGUMENT...] | --pid PID",
         "why it dies in that jail: the likeliest cause first, with what cures it",
         (*JAIL, *DOCTOR, *TARGET, *DRIVE, *POLICY[:1], *FROM, *JSON, *VERBOSE, *SELF), _doctor,
+    ),
+    "audit": Subcommand(
+        "[OPTION...] DIR | MANIFEST",
+        "what in a jail helps an intruder, worst first", (*AUDIT, *FROM, *JSON, *VERBOSE), _audit,
+        "The score is the sum of what is found: critical 40, high 10, medium 4, low 1, info 0; of one rule and severity the\n"
+        "first ten count. Exit status 1: it is above the threshold.",
     ),
     "run": Subcommand(
         "-j DIR -u USER [OPTION...] PROGRAM [ARGUMENT...] | MANIFEST", "start a program in its jail with the least privilege",

@@ -134,6 +134,17 @@ RUN = (
     Option("--print", "tells", "", "say each step"),
     Option("-n --dry-run", "dry", "", "say each step, and do none"),
 )
+AUDIT = (
+    Option("-m --manifest", "manifest", "FILE", "the manifest of the jail (default: DIR.json, where that is there)"),
+    Option("-u --user", "user", "USER", "whom the program runs as, where no manifest says so: USER[:GROUP[,GROUP...]]"),
+    Option("--threshold", "threshold", "N", "the score that is allowed: exit status 1 is for more (default 0)", number=True),
+    Option("--advisories", "advisories", "FILE", "known holes of packages, as Debian's security tracker has them (JSON)"),
+    Option("--release", "release", "NAME", "the release that they are looked up for (default: the host's, as bookworm)"),
+    Option("--remove", "remove", "", "take away what no run needed, once a copy of the jail without it is proven by verify"),
+    Option("-n --dry-run", "dry", "", "with --remove: prove it, say what would go, and leave it"),
+    Option("-E --env", "environment", "K=V", "with --remove: as given to learn", repeat=True),
+    Option("--sarif", "sarif", "", "one SARIF 2.1.0 document on standard output, for code scanning of a CI"),
+)
 RUNS = (
     Option("--same-host", "same_host", "", "they are runs of one machine: what differs is an error"),
     Option("--apart", "apart", "", "they are of several machines, even if nothing that they say differs"),

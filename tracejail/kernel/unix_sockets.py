@@ -46,13 +46,32 @@ class Peer:
 def listened() -> frozenset[tuple[int, int]]:
     """The files of sockets that somebody listens on in the caller's network namespace, as (st_dev, st_ino); empty where the
     kernel does not tell."""
-    found: set[tuple[int, int]] = set()
+    return frozenset(file for file, _ in _listening())
+
+
+def listeners(files: frozenset[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Of those of `files`, as `listened` has them, on which somebody listens, a process that does."""
+    wanted = {inode: file for file, inode in _listening() if file in files}
+    found: dict[tuple[int, int], int] = {}
+    for name in os.listdir("/proc") if wanted else ():
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or is no process
+            process = int(name)
+            for descriptor in os.listdir(f"/proc/{process}/fd"):
+                target = os.readlink(f"/proc/{process}/fd/{descriptor}")
+                if target.startswith("socket:[") and int(target[8:-1]) in wanted:
+                    found.setdefault(wanted[int(target[8:-1])], process)
+    return found
+
+
+def _listening() -> list[tuple[tuple[int, int], int]]:
+    """The file and the socket's own inode of each of them."""
+    found: list[tuple[tuple[int, int], int]] = []
     with contextlib.suppress(OSError):
         for told in _ask(_SHOW_FILE, _FILE):
             if told.value and (told.state == _LISTEN or told.type == socket.SOCK_DGRAM):
                 inode, device = struct.unpack_from("=II", told.value)
-                found.add((os.makedev(device >> 20, device & 0xFFFFF), inode))  # as the kernel has it within
-    return frozenset(found)
+                found.append(((os.makedev(device >> 20, device & 0xFFFFF), inode), told.inode))  # as the kernel has it within
+    return found
 
 
 def peers_of(process: int) -> list[Peer]:

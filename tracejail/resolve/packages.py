@@ -56,6 +56,27 @@ def _dpkg(host: HostRoot, wanted: dict[bytes, str]) -> dict[str, Owner]:
     return {path: (package, known[package]) for path, package in found.items()}
 
 
+def sources(host: HostRoot) -> dict[tuple[str, str], tuple[str, str]]:
+    """Of each installed package, by name and version, the source package and its version; of dpkg's and apk's."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for paragraph in read_start(host, JailPath(f"{_DPKG}/status"), _LARGEST).split(b"\n\n"):
+        package, version = _field(paragraph, b"Package"), _field(paragraph, b"Version")
+        # "Source: NAME", or "Source: NAME (VERSION)" where the versions differ (deb-control(5)).
+        name, _, rest = _field(paragraph, b"Source").partition(" ")
+        if package and version:
+            found[package, version] = name or package, rest.strip(" ()") or version
+    package = version = ""
+    for line in read_start(host, JailPath(_APK), _LARGEST).split(b"\n"):
+        kind, value = line[:2], line[2:].decode("utf-8", "replace")
+        if kind == b"P:":
+            package = value
+        elif kind == b"V:":
+            version = value
+        elif kind == b"o:" and package:
+            found[package, version] = value, version
+    return found
+
+
 def _lists(host: HostRoot) -> Iterator[tuple[str, bytes]]:
     """Each package, in order of name, with its list of paths. Raises InputOutputError."""
     found = [name for name in names(host, JailPath(f"{_DPKG}/info")) if name.endswith(".list")]

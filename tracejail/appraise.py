@@ -1,0 +1,198 @@
+"""The use case `audit`: the facts of a jail and its surroundings, and what the rules make of them. It changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tracejail.audit.advisory import Package, Vulnerability, read
+from tracejail.audit.facts import Above, Daemon, Facts, Item, Listener, Mounted
+from tracejail.audit.rules import weaknesses
+from tracejail.audit.weakness import Weakness, score
+from tracejail.errors import InputOutputError, UsageError
+from tracejail.kernel.unix_sockets import listeners
+from tracejail.manifest import read_manifest
+from tracejail.model import EntryType, JailPath, Manifest
+from tracejail.resolve.host import HostRoot, inspect, open_host_root, read_start
+from tracejail.resolve.package_facts import os_release
+from tracejail.resolve.packages import owners, sources
+from tracejail.resolve.policy import secret
+from tracejail.survey import KnownTools, Survey
+from tracejail.trial.mounted import jail_mounts
+from tracejail.trial.target import find_identity
+
+_LARGEST = 256 << 20    # bytes of advisories
+_STATUS = JailPath("/var/lib/dpkg/status")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions:
+    """What `audit` is told. `target` is a jail's directory, or a manifest."""
+
+    target: str
+    manifest: str = ""
+    user: str = ""
+    host_root: str = ""
+    advisories: str = ""
+    release: str = ""
+    threshold: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """What audit came to."""
+
+    facts: Facts
+    found: tuple[Weakness, ...]
+    score: int
+    status: int                 # of the command
+    seconds: float
+
+
+def appraise(options: AuditOptions) -> Appraisal:
+    """Raises UsageError, ManifestError, InputOutputError."""
+    began = time.monotonic()
+    facts = gather(options)
+    found = weaknesses(facts)
+    total = score(found)
+    return Appraisal(facts, found, total, int(total > options.threshold), time.monotonic() - began)
+
+
+def gather(options: AuditOptions) -> Facts:
+    """All that can be known of a jail without a run in it. Raises UsageError, ManifestError, InputOutputError."""
+    directory, path = _named(options)
+    manifest = read_manifest(path) if path else None
+    jail = os.path.realpath(directory or (manifest.jail if manifest else ""))
+    if not os.path.isdir(jail):
+        raise UsageError(f"{jail}: no such jail", "name its directory, or a manifest whose jail is built")
+    if jail == "/":
+        raise UsageError("/: is the host itself, and no jail", "name the directory of a jail")
+    root = open_host_root(jail)
+    host = open_host_root(options.host_root or (manifest.host.root if manifest else "/"))
+    release = os_release(host)
+    tools = KnownTools(host)
+    tools.gather()
+    survey = Survey(tools, secret, host if _is_alike(os_release(root), release) else None)
+    survey.walk(root)
+    items = tuple(survey.items)
+    codename = options.release or release.get("VERSION_CODENAME", "")
+    advisories = _advisories(options.advisories, codename) if options.advisories else {}
+    return Facts(
+        jail=jail,
+        items=items,
+        manifest=manifest,
+        manifest_path=path,
+        daemon=_daemon(host, options, manifest),
+        mounts=tuple(Mounted(line.point, line.type, line.flags, line.source, line.root) for line in jail_mounts(jail)),
+        above=tuple(_above(jail)),
+        listeners=tuple(_listeners(items, root)),
+        on_root=os.stat(jail).st_dev == os.stat("/").st_dev,
+        on_host=frozenset(_on_host(host, items)),
+        packages=_packages(host, root, items, manifest) if advisories else (),
+        advisories=advisories,
+        clipped=tuple(survey.clipped),
+    )
+
+
+def _named(options: AuditOptions) -> tuple[str, str]:
+    """The directory and the manifest, "" for what is not named nor found."""
+    target = options.target
+    if not os.path.isdir(target):
+        if options.manifest:
+            raise UsageError(f"{target}: no such jail", "name its directory, or a manifest alone")
+        if not os.path.exists(target):
+            raise UsageError(f"{target}: no such jail or manifest", "name the directory of a jail, or a manifest")
+        return "", target
+    beside = f"{os.path.realpath(target)}.json"
+    return target, options.manifest or (beside if os.path.isfile(beside) else "")
+
+
+def _is_alike(own: Mapping[str, str], host: Mapping[str, str]) -> bool:
+    """Whether files of a jail can be compared with the host's: it does not say that it is another system."""
+    return not own or all(own.get(key) == host.get(key) for key in ("ID", "VERSION_ID"))
+
+
+def _daemon(host: HostRoot, options: AuditOptions, manifest: Manifest | None) -> Daemon | None:
+    if options.user:
+        user = find_identity(host, options.user)
+        return Daemon(user.uid, frozenset((user.gid, *user.groups)))
+    if manifest is not None and manifest.command.uid:
+        return Daemon(manifest.command.uid, frozenset((manifest.command.gid, *manifest.command.groups)))
+    return None
+
+
+def _above(jail: str) -> Iterator[Above]:
+    at = ""
+    for name in ("", *jail.strip("/").split("/")):
+        at = f"{at.rstrip('/')}/{name}"
+        status = os.stat(at)
+        yield Above(at, status.st_uid, stat.S_IMODE(status.st_mode))
+
+
+def _listeners(items: Iterable[Item], root: HostRoot) -> Iterator[Listener]:
+    """Of the jail's sockets those on which a process listens that has another root directory."""
+    sockets = {(item.inode[0], item.inode[1] & 0xFFFFFFFF): item.path for item in items if item.type is EntryType.SOCKET}
+    if not sockets:
+        return
+    own = os.fstat(root.fd)
+    for file, process in listeners(frozenset(sockets)).items():
+        with contextlib.suppress(OSError):
+            status = os.stat(f"/proc/{process}/root/")
+            place = os.readlink(f"/proc/{process}/root")
+            if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino) or f"{place}/".startswith(f"{root.path}/"):
+                continue
+            with open(f"/proc/{process}/comm", encoding="utf-8", errors="surrogateescape") as stream:
+                yield Listener(sockets[file], process, stream.read().rstrip("\n"))
+
+
+def _on_host(host: HostRoot, items: Iterable[Item]) -> Iterator[str]:
+    for target in {item.target for item in items if item.type is EntryType.SYMLINK and item.target.startswith("/")}:
+        with contextlib.suppress(InputOutputError, OSError):
+            if inspect(host, JailPath(os.path.normpath(target))) is not None:
+                yield target
+
+
+def _advisories(path: str, release: str) -> dict[str, tuple[Vulnerability, ...]]:
+    if not release:
+        raise UsageError("--advisories: it is not known of which release the packages are", "--release NAME, as bookworm")
+    try:
+        with open(path, "rb") as stream:
+            document = json.loads(stream.read(_LARGEST))
+    except OSError as error:
+        raise UsageError(f"{path}: {os.strerror(error.errno or 0)}", "name a file that can be read") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path}: is no JSON", "as the security tracker of Debian has it, whole") from None
+    return read(document, release)
+
+
+def _packages(host: HostRoot, root: HostRoot, items: Iterable[Item], manifest: Manifest | None) -> tuple[Package, ...]:
+    """By the manifest's entries; else by the jail's own list of what is installed in it; else by the host's lists."""
+    files = [item.path for item in items if item.type is EntryType.FILE]
+    if manifest is not None:
+        known = {(entry.package, entry.version) for entry in manifest.entries if entry.package}
+        by_package: dict[tuple[str, str], list[str]] = {}
+        for entry in manifest.entries:
+            if entry.package and entry.type is EntryType.FILE:
+                by_package.setdefault((entry.package, entry.version), []).append(entry.path)
+        of = sources(host)
+        return tuple(
+            _package(name, version, of, by_package.get((name, version), [])) for name, version in sorted(known)
+            if (name, version) in by_package
+        )
+    own = bool(read_start(root, _STATUS, 1))
+    base = root if own else host
+    of, by_package = sources(base), {}
+    for path, owner in sorted(owners(base, files).items()):
+        by_package.setdefault(owner, []).append(path)
+    return tuple(_package(name, version, of, paths) for (name, version), paths in sorted(by_package.items()))
+
+
+def _package(name: str, version: str, of: Mapping[tuple[str, str], tuple[str, str]], paths: list[str]) -> Package:
+    plain = name.partition(":")[0]
+    source, source_version = of.get((plain, version), (plain, version))
+    return Package(name, version, source, source_version, tuple(paths))

@@ -1,0 +1,46 @@
+"""Which tool a file is: by its name, and by what its bytes hold. A new name hides a program from the first only."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from .table import APPLETS, TOOLS, Family, Tool
+
+_ROWS = tuple(tool for tool in TOOLS if tool.names)
+_NAMES = re.compile("|".join(f"(?P<t{number}>{tool.names})" for number, tool in enumerate(_ROWS)))
+_MARKED = tuple(tool for tool in TOOLS if tool.marks)
+# A library is as good as a program for whoever can call a loader; of those shells alone are looked for, as they are many.
+_IN_LIBRARIES = tuple(tool for tool in _MARKED if tool.family in (Family.SHELL, Family.MULTI_CALL))
+
+
+@lru_cache(1 << 16)
+def by_name(name: str) -> Tool | None:
+    """By a base name."""
+    match = _NAMES.fullmatch(name)
+    return _ROWS[int(match.lastgroup[1:])] if match and match.lastgroup else None
+
+
+def by_bytes(data: bytes, library: bool = False) -> tuple[Tool, ...]:
+    """By marks. A shell of unknown make is one that is no other shell, and a multi-call binary is that alone."""
+    held: dict[bytes, bool] = {}   # many rows have their first mark in common
+
+    def holds(mark: bytes) -> bool:
+        if mark not in held:
+            held[mark] = mark in data
+        return held[mark]
+
+    found = [tool for tool in (_IN_LIBRARIES if library else _MARKED) if all(map(holds, tool.marks))]
+    multi = [tool for tool in found if tool.family is Family.MULTI_CALL]
+    if multi:
+        return tuple(multi)
+    named = [tool for tool in found if tool.names or tool.family is not Family.SHELL]
+    shells = [tool for tool in named if tool.family is Family.SHELL]
+    return tuple(named if shells else found)
+
+
+def applets_in(data: bytes) -> tuple[str, ...]:
+    """The names in a multi-call binary that are those of tools: they stand between NUL bytes there."""
+    return tuple(
+        name for _, words in APPLETS for name in words.split() if b"\0" + name.encode() + b"\0" in data
+    )

@@ -1,0 +1,141 @@
+"""What can be changed by whom it should not: files and directories open to all, and code that the program can write itself."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from tracejail.model import EntryType
+
+from .facts import Facts, Item
+from .weakness import Severity, Weakness
+
+_STICKY, _OTHERS, _GROUP = 0o1000, 0o002, 0o020
+_SETTINGS = ("/etc/", "/usr/local/etc/", "/opt/etc/")
+_MOST = 3    # files of a directory that are named
+_KINDS = (EntryType.FILE, EntryType.DIRECTORY)
+
+
+def open_to_all(facts: Facts) -> Iterator[Weakness]:
+    """World-writable files and directories."""
+    for item in facts.items:
+        if item.type not in _KINDS or not item.mode & _OTHERS or facts.is_mounted(item.path, "ro"):
+            continue
+        written = facts.is_written(item.path)
+        evidence = (item.standing, *(("the manifest has it as written",) if written else ()))
+        if item.type is EntryType.FILE:
+            severity = Severity.HIGH if item.is_code else Severity.LOW if written else Severity.MEDIUM
+            yield Weakness(
+                "world-writable-file", severity, item.path, f"{item.path} can be written by all users",
+                "whoever is in the jail changes it", evidence, (f"chmod o-w -- {facts.quoted(item.path)}",),
+            )
+            continue
+        sticky = bool(item.mode & _STICKY)
+        severity = (Severity.INFO if written else Severity.LOW) if sticky else Severity.LOW if written else Severity.MEDIUM
+        yield Weakness(
+            "world-writable-directory", severity, item.path,
+            f"{item.path} can be written by all users{', and is sticky' if sticky else ''}",
+            "an intruder's files find a place there" + ("" if sticky else ", and those of others can be replaced"),
+            evidence, (f"chmod o-w -- {facts.quoted(item.path)}",),
+        )
+
+
+def open_to_groups(facts: Facts) -> Iterator[Weakness]:
+    """Files and directories that a group may write to, where that is not root's."""
+    for item in facts.items:
+        theirs = item.type in _KINDS and item.mode & _GROUP and item.gid and not item.mode & _OTHERS
+        if theirs and not facts.is_written(item.path) and not facts.is_mounted(item.path, "ro"):
+            yield Weakness(
+                "group-writable", Severity.LOW, item.path, f"{item.path} can be written by group {item.gid}",
+                "whoever has that group changes it", (item.standing,), (f"chmod g-w -- {facts.quoted(item.path)}",),
+            )
+
+
+def own_code(facts: Facts) -> Iterator[Weakness]:
+    """What the program executes, loads or reads as its configuration, and can write itself."""
+    for item in facts.files:
+        who = facts.writer(item)
+        if not who or facts.is_mounted(item.path, "ro"):
+            continue
+        to_root = (f"chown root:root -- {facts.quoted(item.path)}",)
+        if item.is_code:
+            yield Weakness(
+                "writable-code", Severity.HIGH, item.path, f"{item.path} is {_kind(item)}, and {who}",
+                "an intruder in the program puts his own code there, which runs from the next start on",
+                (item.standing, *facts.need((item.path,))), to_root,
+            )
+        elif _is_settings(facts, item):
+            yield Weakness(
+                "writable-configuration", Severity.MEDIUM, item.path, f"{item.path} is read as configuration, and {who}",
+                "an intruder in the program tells it what to load and whom to trust from the next start on",
+                (item.standing, *facts.need((item.path,))), to_root,
+            )
+
+
+def _kind(item: Item) -> str:
+    return {"program": "a program", "library": "a library"}.get(item.contents.kind, "a script")
+
+
+def _is_settings(facts: Facts, item: Item) -> bool:
+    return item.path.startswith(_SETTINGS) and not facts.is_written(item.path)
+
+
+def replaceable(facts: Facts) -> Iterator[Weakness]:
+    """Directories that the program can write to, with code or configuration in them: a file there can be replaced."""
+    held: dict[str, list[str]] = {}
+    for item in facts.files:
+        if item.is_code or _is_settings(facts, item):
+            for above in facts.above_of(item.path):
+                held.setdefault(above.path, []).append(item.path)
+    for path, files in held.items():
+        item = facts.by_path[path]
+        who = facts.writer(item)
+        if item.mode & _STICKY and not (who and _owns(facts, item)):
+            continue
+        if facts.is_mounted(path, "ro") or not (who or item.mode & _OTHERS):
+            continue
+        yield Weakness(
+            "writable-directory", Severity.HIGH if any(facts.by_path[each].is_code for each in files) else Severity.MEDIUM, path,
+            f"{path} holds code or configuration, and {who or 'all users may write to it'}",
+            "a file is replaced by who may write to its directory, whatever its own mode is",
+            (item.standing, *(f"in it: {each}" for each in files[:_MOST])),
+            (f"chown root:root -- {facts.quoted(path)}", f"chmod go-w -- {facts.quoted(path)}"),
+        )
+
+
+def _owns(facts: Facts, item: Item) -> bool:
+    return item.uid != 0 and (facts.daemon is None or item.uid == facts.daemon.uid)
+
+
+def executable(facts: Facts) -> Iterator[Weakness]:
+    """Places that are written, on a mount where what is put there can be executed."""
+    for path in _places(facts):
+        mount = facts.mount_of(path)
+        if mount is None or mount.flags & {"noexec", "ro"}:
+            continue
+        yield Weakness(
+            "written-executable", Severity.LOW, path, f"{path} is written to, and what is there can be executed",
+            "an intruder's program runs from where the daemon writes its data",
+            (f"mount {mount.path} type {mount.type} ({', '.join(sorted(mount.flags))}): noexec is missing",),
+            (f"mount --bind {facts.quoted(path)} {facts.quoted(path)} && "
+             f"mount -o remount,bind,noexec,nosuid,nodev {facts.quoted(path)}",),
+        )
+
+
+def _places(facts: Facts) -> Iterator[str]:
+    """By the manifest; without one, directories that all or another than root may write to. Of nested ones the outermost."""
+    found = [path for path in facts.written if path in facts.by_path] or ([] if facts.manifest else _open_directories(facts))
+    done = ""
+    for path in sorted(found):
+        item = facts.by_path[path]
+        place = path if item.type is EntryType.DIRECTORY else posixpath.dirname(path)
+        if place in facts.by_path and not (done and f"{place}/".startswith(f"{done}/")):
+            done = place
+            yield place
+
+
+def _open_directories(facts: Facts) -> list[str]:
+    return [
+        item.path for item in facts.items
+        if item.type is EntryType.DIRECTORY and (item.mode & _OTHERS or facts.writer(item)) and not item.foreign
+    ]
