@@ -74,20 +74,21 @@ def gather(options: AuditOptions) -> Facts:
         raise UsageError("/: is the host itself, and no jail", "name the directory of a jail")
     root = open_host_root(jail)
     host = open_host_root(options.host_root or (manifest.host.root if manifest else "/"))
+    daemon = _daemon(host, options, manifest)
     release = os_release(host)
+    codename = options.release or release.get("VERSION_CODENAME", "")
+    advisories = _advisories(options.advisories, codename) if options.advisories else {}
     tools = KnownTools(host)
     tools.gather()
     survey = Survey(tools, secret, host if _is_alike(os_release(root), release) else None)
     survey.walk(root)
     items = tuple(survey.items)
-    codename = options.release or release.get("VERSION_CODENAME", "")
-    advisories = _advisories(options.advisories, codename) if options.advisories else {}
     return Facts(
         jail=jail,
         items=items,
         manifest=manifest,
         manifest_path=path,
-        daemon=_daemon(host, options, manifest),
+        daemon=daemon,
         mounts=tuple(Mounted(line.point, line.type, line.flags, line.source, line.root) for line in jail_mounts(jail)),
         above=tuple(_above(jail)),
         listeners=tuple(_listeners(items, root)),

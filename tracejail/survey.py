@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from tracejail.audit.contents import Secret, contents_of
 from tracejail.audit.facts import Contents, Grant, Item, Known
-from tracejail.audit.recognition import applets_in, by_bytes, by_name
+from tracejail.audit.naming import by_name
+from tracejail.audit.recognition import applets_in, by_bytes
 from tracejail.audit.table import Family, Tool
 from tracejail.errors import InputOutputError
 from tracejail.kernel.capabilities import NAMES

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import posixpath
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tracejail.audit.facts import Facts
@@ -10,10 +12,9 @@ from tracejail.audit.needs import unneeded
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.foreign import settled
-from tracejail.jail.remove import remove_tree
 from tracejail.kernel.paths import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, NO_XDEV, openat2
 from tracejail.learner import learner, verify_in
-from tracejail.model import Manifest, TrialOptions
+from tracejail.model import EntryType, Manifest, TrialOptions
 from tracejail.show import Show
 from tracejail.trial.outcome import as_expected, ended_words
 from tracejail.trial.overlays import overlay_tree
@@ -45,34 +46,47 @@ def winnow(facts: Facts, environment: tuple[tuple[str, str], ...], dry: bool, sh
     paths = tuple(item.path for item in unneeded(facts))
     if not paths:
         return Winnowed((), True, False)
+    gone = tuple(_all_of(facts, frozenset(paths)))
     root = os.open(facts.jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with overlay_tree(root) as tree:
-            _remove(tree, paths)
+            _remove(tree, gone)
             reason, hint, notes = _prove(facts.manifest, facts.manifest_path, environment, tree, show)
         if reason or dry:
             return Winnowed(paths, not reason, False, reason, hint, notes)
-        _remove(root, paths)
+        _remove(root, gone)
     finally:
         os.close(root)
     return Winnowed(paths, True, True, notes=notes)
 
 
-def _remove(root: int, paths: tuple[str, ...]) -> None:
+def _all_of(facts: Facts, tops: frozenset[str]) -> Iterator[tuple[str, bool]]:
+    """What is at these paths and beneath, the innermost first, each with whether it is a directory: no more is removed from
+    the jail than was proven to be of no need."""
+    done = set(tops)
+    found = []
+    for item in sorted(facts.items, key=lambda each: each.path.count("/")):
+        if item.path in tops or posixpath.dirname(item.path) in done:
+            done.add(item.path)
+            found.append((item.path, item.type is EntryType.DIRECTORY))
+    yield from reversed(found)
+
+
+def _remove(root: int, paths: Iterable[tuple[str, bool]]) -> None:
     """Raises InputOutputError."""
-    for path in paths:
+    for path, is_directory in paths:
         above, _, name = path.strip("/").rpartition("/")
         try:
             parent = openat2(root, above or ".", os.O_RDONLY | os.O_DIRECTORY, 0, _STRAIGHT)
             try:
-                remove_tree(parent, name)
+                (os.rmdir if is_directory else os.unlink)(name, dir_fd=parent)
             finally:
                 os.close(parent)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise InputOutputError(
-                f"{path}: can't be removed: {os.strerror(error.errno or 0)}", "see lsattr(1); what came before it is gone",
+                f"{path}: can't be removed: {os.strerror(error.errno or 0)}", "look at it: see lsattr(1), or is it in use?",
             ) from None
 
 

@@ -28,6 +28,7 @@ _MORE = (
     ("*/id_ecdsa", "a private key, by its name"),
 )
 _TOKENS = re.compile(rb"\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b|\bglpat-[A-Za-z0-9_-]{20}\b|\bxox[bp]-[0-9]{8,}-")
+_PREFIXES = (b"AKIA", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"glpat-", b"xoxb-", b"xoxp-")
 _KEYTAB = b"\x05\x02\x00\x00"
 _HASH = re.compile(
     rb"^([A-Za-z0-9_.@-]{1,64}):((?:\$(?:1|2[abxy]?|3|5|6|7|y|gy|apr1|argon2[a-z]*)\$|\{(?:S?SHA|CRYPT|S?MD5)[0-9]*\})[^:\s]{8,})",
@@ -48,7 +49,7 @@ def contents_of(path: str, start: bytes, secret: Secret) -> Contents:
     if kind and kind != "script":
         return Contents(kind=kind)
     why = secret(path, start) or next((reason for glob, reason in _MORE if fnmatch.fnmatchcase(path, glob)), "")
-    if not why and _TOKENS.search(start):
+    if not why and any(word in start for word in _PREFIXES) and _TOKENS.search(start):
         why = "a token of a service, by its form"
     if not why and start.startswith(_KEYTAB):
         why = "Kerberos keys, by their form"

@@ -25,7 +25,7 @@ def shape(data: bytes) -> str:
         return "object"
     try:
         return "program" if _is_program(data, order, wide) else "library"
-    except struct.error:
+    except (struct.error, OverflowError):   # an offset that no file has
         return "library"
 
 

@@ -1,24 +1,12 @@
-"""Which tool a file is: by its name, and by what its bytes hold. A new name hides a program from the first only."""
+"""Which tool a file is, by what its bytes hold: a new name does not hide it."""
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
 from .table import APPLETS, TOOLS, Family, Tool
 
-_ROWS = tuple(tool for tool in TOOLS if tool.names)
-_NAMES = re.compile("|".join(f"(?P<t{number}>{tool.names})" for number, tool in enumerate(_ROWS)))
 _MARKED = tuple(tool for tool in TOOLS if tool.marks)
 # A library is as good as a program for whoever can call a loader; of those shells alone are looked for, as they are many.
 _IN_LIBRARIES = tuple(tool for tool in _MARKED if tool.family in (Family.SHELL, Family.MULTI_CALL))
-
-
-@lru_cache(1 << 16)
-def by_name(name: str) -> Tool | None:
-    """By a base name."""
-    match = _NAMES.fullmatch(name)
-    return _ROWS[int(match.lastgroup[1:])] if match and match.lastgroup else None
 
 
 def by_bytes(data: bytes, library: bool = False) -> tuple[Tool, ...]:

@@ -41,6 +41,8 @@ def secrets(facts: Facts) -> Iterator[Weakness]:
         need = facts.need((item.path,))
         readable = bool(item.mode & 0o044)
         severity = Severity.MEDIUM if history or (need and not readable) else Severity.HIGH
+        if _is_locked(item):
+            severity = Severity.LOW
         if not item.size:
             continue
         yield Weakness(
@@ -50,6 +52,11 @@ def secrets(facts: Facts) -> Iterator[Weakness]:
             else "who breaks in here has it, and whatever it opens elsewhere",
             (item.standing, *need), _keep_out(facts, item),
         )
+
+
+def _is_locked(item: Item) -> bool:
+    """Whether it is a place for hashes of passwords, and none is there now."""
+    return item.contents.secret == "password hashes" and posixpath.basename(item.path).rstrip("-") in ("shadow", "gshadow")
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tracejail.model import EntryType
 
 from .facts import Facts, Item, Known
-from .recognition import by_name
+from .naming import by_name
 from .remedy import quoted
 from .table import Family, Tool
 from .weakness import Severity, Weakness
@@ -26,6 +26,7 @@ _BAD: dict[Family, tuple[Severity, str, str]] = {
     Family.FILES: (Severity.LOW, "a tool for files", "it reads, copies or finds files for an intruder, or starts programs"),
     Family.NETWORK: (Severity.LOW, "a tool for networks or servers", "it looks around in the network and talks to other servers"),
 }
+_BINS = ("bin", "sbin")
 _MOST = 40   # applets that are named
 
 
@@ -45,7 +46,9 @@ def tools(facts: Facts) -> Iterator[Weakness]:
 
 
 def _is_run(item: Item) -> bool:
-    return bool(item.mode & 0o111) or item.contents.kind == "program"
+    """Whether a name says what it is: of a program, and where programs are looked for, of a script too."""
+    among_programs = posixpath.basename(posixpath.dirname(item.path)) in _BINS
+    return item.contents.kind == "program" or (among_programs and bool(item.mode & 0o111))
 
 
 def _told(facts: Facts, item: Item, ways: list[Known]) -> Weakness:
