@@ -22,7 +22,7 @@ from tracejail.resolve.host import HostNode, HostRoot, inspect, names, open_dire
 
 _START = 1 << 16        # bytes of each file that are looked at
 _LARGEST = 1 << 27      # bytes of a program that are looked at
-_MOST_BYTES = 1 << 31   # of all programs
+_MOST_BYTES = 1 << 30   # of all programs
 _DEEPEST = 256          # directories: one descriptor is open for each
 _MOST = 300_000         # objects
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")

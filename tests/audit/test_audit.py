@@ -278,7 +278,7 @@ def _learned(top: Path) -> Path:
 def test_what_no_run_needed_is_removed() -> None:
     with place() as top:
         jail = _learned(top)
-        before = digest(jail)
+        before = {path.relative_to(jail) for path in jail.rglob("*")}
         _SHELL(jail)
         write(jail, "/usr/share/more/a/b/c", "x")
         write(jail, "/usr/share/more/\x1b[2J", "x")
@@ -292,9 +292,7 @@ def test_what_no_run_needed_is_removed() -> None:
         assert done.json["removal"]["clean"]
         assert sorted(done.json["removal"]["paths"]) == ["/usr/bin/sh", "/usr/share/more", "/usr/share/out"]
         assert not any(each["rule"] in ("shell", "not-needed") for each in done.json["findings"])
-        names = {path.relative_to(jail) for path in jail.rglob("*")}
-        assert not {path for path in names if "more" in path.parts or path.name == "sh"}
-        assert digest(jail) == before
+        assert {path.relative_to(jail) for path in jail.rglob("*")} == before
         again = tracejail("audit", "--remove", jail)
         assert "nothing to remove" in again.out
         assert Path("/etc/os-release").exists()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 _EXECUTABLE, _SHARED, _CORE = 2, 3, 4
-_PT_DYNAMIC, _PT_INTERP = 2, 3
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_PF_X, _PF_W = 1, 2
 _DT_FLAGS_1, _DF_1_PIE = 0x6FFFFFFB, 0x08000000
 _MOST_HEADERS, _MOST_TAGS = 256, 512
 
@@ -44,6 +45,31 @@ def _is_program(data: bytes, order: str, wide: bool) -> bool:
             if _says_so(data, start, order + ("qQ" if wide else "iI")):
                 return True
     return False
+
+
+def constants(data: bytes) -> bytes:
+    """Where the strings of a program are: what is mapped, and not as code. All of it where code and constants are mapped
+    together, as older linkers do."""
+    order = ">" if data[5:6] == b"\2" else "<"
+    wide = data[4:5] == b"\2"
+    parts: list[bytes] = []
+    closed = 0     # segments that are neither code nor written
+    try:
+        (table,) = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)
+        size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
+        for index in range(min(count, _MOST_HEADERS)):
+            at = table + index * size
+            (kind,) = struct.unpack_from(order + "I", data, at)
+            (flags,) = struct.unpack_from(order + "I", data, at + (4 if wide else 24))
+            (start,) = struct.unpack_from(order + ("Q" if wide else "I"), data, at + (8 if wide else 4))
+            (length,) = struct.unpack_from(order + ("Q" if wide else "I"), data, at + (32 if wide else 16))
+            if kind == _PT_LOAD and not flags & _PF_X:
+                closed += not flags & _PF_W
+                parts.append(data[start : start + length])
+    except (struct.error, OverflowError):
+        return data
+    # The first such segment has headers and names alone; a second one the constants.
+    return b"".join(parts) if closed > 1 else data
 
 
 def _says_so(data: bytes, start: int, layout: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
-from .facts import Facts, Item, Mounted
+from .facts import Above, Facts, Item, Mounted
 from .remedy import quoted
 from .table import SOCKETS
 from .weakness import Severity, Weakness
@@ -155,7 +155,8 @@ def above(facts: Facts) -> Iterator[Weakness]:
         name = quoted(place.path)
         if place.uid:
             yield Weakness(
-                "not-roots", Severity.HIGH, place.path, f"{place.path} belongs to user {place.uid}",
+                "not-roots", Severity.HIGH, place.path,
+                f"{place.path} of the host, {_way(facts, place)}, belongs to user {place.uid}",
                 "who owns a directory above a jail puts another jail there, with his own libraries in it",
                 (f"mode {place.mode:04o}, owner {place.uid}",), (f"chown root -- {name}",), outside=True,
             )
@@ -163,12 +164,17 @@ def above(facts: Facts) -> Iterator[Weakness]:
             sticky = bool(place.mode & _STICKY)
             yield Weakness(
                 "not-roots", Severity.MEDIUM if sticky else Severity.HIGH, place.path,
-                f"{place.path} can be written by others than root{', and is sticky' if sticky else ''}",
+                f"{place.path} of the host, {_way(facts, place)}, can be written by others than root"
+                f"{', and is sticky' if sticky else ''}",
                 "who may write to a directory above a jail puts another jail there, with his own libraries in it",
                 (f"mode {place.mode:04o}, owner {place.uid}",),
                 ("# move the jail elsewhere: all users need this directory",) if sticky else (f"chmod go-w -- {name}",),
                 outside=True,
             )
+
+
+def _way(facts: Facts, place: Above) -> str:
+    return "the jail" if place.path == facts.jail else "above the jail"
 
 
 def place(facts: Facts) -> Iterator[Weakness]:

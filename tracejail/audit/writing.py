@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
-from .facts import Facts, Item
+from .facts import Facts, Item, Mounted
 from .weakness import Severity, Weakness
 
 _STICKY, _OTHERS, _GROUP = 0o1000, 0o002, 0o020
@@ -109,16 +109,21 @@ def _owns(facts: Facts, item: Item) -> bool:
 
 def executable(facts: Facts) -> Iterator[Weakness]:
     """Places that are written, on a mount where what is put there can be executed."""
+    by_mount: dict[Mounted, list[str]] = {}
     for path in _places(facts):
         mount = facts.mount_of(path)
-        if mount is None or mount.flags & {"noexec", "ro"}:
-            continue
+        if mount is not None and not mount.flags & {"noexec", "ro"}:
+            by_mount.setdefault(mount, []).append(path)
+    for mount, paths in by_mount.items():
+        more = f", as {len(paths) - 1} places more are" if len(paths) > 1 else ""
         yield Weakness(
-            "written-executable", Severity.LOW, path, f"{path} is written to, and what is there can be executed",
+            "written-executable", Severity.LOW, paths[0],
+            f"{paths[0]} is written to{more}, and what is there can be executed",
             "an intruder's program runs from where the daemon writes its data",
-            (f"mount {mount.path} type {mount.type} ({', '.join(sorted(mount.flags))}): noexec is missing",),
-            (f"mount --bind {facts.quoted(path)} {facts.quoted(path)} && "
-             f"mount -o remount,bind,noexec,nosuid,nodev {facts.quoted(path)}",),
+            (f"mount {mount.path} type {mount.type} ({', '.join(sorted(mount.flags))}): noexec is missing",
+             *(f"written: {path}" for path in paths[1:])),
+            tuple(f"mount --bind {facts.quoted(path)} {facts.quoted(path)} && "
+                  f"mount -o remount,bind,noexec,nosuid,nodev {facts.quoted(path)}" for path in paths),
         )
 
 
