@@ -13,6 +13,8 @@ _NAMES = (
     r"slapd|openldap|sshd|openssh|sftp-server|vsftpd|proftpd|postfix|sendmail|exim4|dovecot|bind9|unbound|dnsmasq|nsd|"
     r"chronyd|ntpd|rsyslogd|syslog-ng|java|nodejs|perl|gawk|busybox|sqlite3|rabbitmq|mongod|git"
 )
+# The one table of data that names programs: which tools help an intruder can't be said otherwise. No code asks for one of them.
+_TABLE = TOP / "tracejail/audit/table.py"
 _WORD = re.compile(rf"(?<![\w-])(?:{_NAMES})(?![\w-])", re.IGNORECASE)
 
 
@@ -34,7 +36,7 @@ def _strings(source: str) -> list[tuple[int, str]]:
 def test_no_string_names_a_program() -> None:
     found = [
         f"{path.relative_to(TOP)}:{line}: {text!r}"
-        for path in sorted((TOP / "tracejail").rglob("*.py"))
+        for path in sorted({*(TOP / "tracejail").rglob("*.py")} - {_TABLE})
         for line, text in _strings(path.read_text("utf-8"))
         if _WORD.search(text)
     ]

@@ -15,8 +15,9 @@ from tracejail.audit.facts import Above, Daemon, Facts, Item, Listener, Mounted
 from tracejail.audit.rules import weaknesses
 from tracejail.audit.weakness import Weakness, score
 from tracejail.errors import InputOutputError, UsageError
+from tracejail.kernel.mountinfo import holds, mount_lines
 from tracejail.kernel.unix_sockets import listeners
-from tracejail.manifest import read_manifest
+from tracejail.manifest import read_manifest, select
 from tracejail.model import EntryType, JailPath, Manifest
 from tracejail.resolve.host import HostRoot, inspect, open_host_root, read_start
 from tracejail.resolve.package_facts import os_release
@@ -66,7 +67,7 @@ def appraise(options: AuditOptions) -> Appraisal:
 def gather(options: AuditOptions) -> Facts:
     """All that can be known of a jail without a run in it. Raises UsageError, ManifestError, InputOutputError."""
     directory, path = _named(options)
-    manifest = read_manifest(path) if path else None
+    manifest = select(read_manifest(path)) if path else None
     jail = os.path.realpath(directory or (manifest.jail if manifest else ""))
     if not os.path.isdir(jail):
         raise UsageError(f"{jail}: no such jail", "name its directory, or a manifest whose jail is built")
@@ -89,7 +90,7 @@ def gather(options: AuditOptions) -> Facts:
         manifest=manifest,
         manifest_path=path,
         daemon=daemon,
-        mounts=tuple(Mounted(line.point, line.type, line.flags, line.source, line.root) for line in jail_mounts(jail)),
+        mounts=tuple(_mounts(jail)),
         above=tuple(_above(jail)),
         listeners=tuple(_listeners(items, root)),
         on_root=os.stat(jail).st_dev == os.stat("/").st_dev,
@@ -125,6 +126,13 @@ def _daemon(host: HostRoot, options: AuditOptions, manifest: Manifest | None) ->
     if manifest is not None and manifest.command.uid:
         return Daemon(manifest.command.uid, frozenset((manifest.command.gid, *manifest.command.groups)))
     return None
+
+
+def _mounts(jail: str) -> Iterator[Mounted]:
+    outside = {line.device for line in mount_lines() if not holds(jail, line.point)}
+    for line in jail_mounts(jail):
+        shared = line.root != "/" or line.type == "devtmpfs" or line.device in outside
+        yield Mounted(line.point, line.type, line.flags, line.source, line.root, shared)
 
 
 def _above(jail: str) -> Iterator[Above]:

@@ -12,6 +12,7 @@ from tracejail.audit.needs import unneeded
 from tracejail.engines import chosen
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.foreign import settled
+from tracejail.jail.staging import staging
 from tracejail.kernel.paths import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, NO_XDEV, openat2
 from tracejail.learner import learner, verify_in
 from tracejail.model import EntryType, Manifest, TrialOptions
@@ -39,7 +40,7 @@ def winnow(facts: Facts, environment: tuple[tuple[str, str], ...], dry: bool, sh
     """Remove what `unneeded` names. It is first removed in memory, over the jail as it is, and the manifest's command is run
     in a copy of that, with nothing answered.
 
-    Raises UsageError, KernelLacksError, InputOutputError.
+    Raises UsageError, KernelLacksError, InputOutputError, LockedError.
     """
     if facts.manifest is None:
         raise UsageError("--remove: what is needed is not known without a manifest", "-m MANIFEST, or tracejail adopt makes one")
@@ -49,12 +50,12 @@ def winnow(facts: Facts, environment: tuple[tuple[str, str], ...], dry: bool, sh
     gone = tuple(_all_of(facts, frozenset(paths)))
     root = os.open(facts.jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with overlay_tree(root) as tree:
+        with staging(facts.jail), overlay_tree(root) as tree:   # no other run is to build this jail meanwhile
             _remove(tree, gone)
             reason, hint, notes = _prove(facts.manifest, facts.manifest_path, environment, tree, show)
-        if reason or dry:
-            return Winnowed(paths, not reason, False, reason, hint, notes)
-        _remove(root, gone)
+            if reason or dry:
+                return Winnowed(paths, not reason, False, reason, hint, notes)
+            _remove(root, gone)
     finally:
         os.close(root)
     return Winnowed(paths, True, True, notes=notes)

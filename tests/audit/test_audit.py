@@ -134,6 +134,12 @@ def test_a_mount_takes_the_edge_off() -> None:
         )
 
 
+def test_a_file_system_of_its_own_is_not_the_hosts() -> None:
+    with place() as top:
+        directory("/data", 0o755)(fresh(top))
+        assert causes(audit(top, "--json", shell="mount -t tmpfs -o mode=755 tmpfs {J}/data;").json) == set()
+
+
 def test_written_places_that_can_not_be_executed() -> None:
     with place() as top:
         jail = fresh(top)

@@ -88,13 +88,15 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A mount at or beneath the jail, `path` as seen from it. `root` is what of its file system shows there."""
+    """A mount at or beneath the jail, `path` as seen from it. `root` is what of its file system shows there; `shared`: the
+    host has the same file system elsewhere too."""
 
     path: str
     type: str
     flags: frozenset[str]
     source: str = ""
     root: str = "/"
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

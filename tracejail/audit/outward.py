@@ -15,7 +15,6 @@ from .weakness import Severity, Weakness
 
 _SOCKETS = tuple((re.compile(rf"(?:.*/)?(?:{pattern})"), who, Severity[bad.upper()]) for pattern, who, bad in SOCKETS)
 _STICKY, _OTHERS = 0o1000, 0o022
-_IN_MEMORY = frozenset(("tmpfs", "ramfs", "devpts", "mqueue"))
 _KERNELS: dict[str, tuple[Severity, str]] = {
     "proc": (Severity.MEDIUM, "it tells of all processes, and root writes the kernel's settings there"),
     "sysfs": (Severity.MEDIUM, "it tells of the hardware, and root changes devices there"),
@@ -130,12 +129,12 @@ def mounts(facts: Facts) -> Iterator[Weakness]:
             yield Weakness(
                 "kernel-mount", severity, mount.path, f"{mount.type} is mounted on {mount.path}", reason, evidence, remedy,
             )
-        elif mount.type not in _IN_MEMORY or mount.root != "/":
+        elif mount.shared:
             yield _bound(facts, mount, evidence, remedy, item)
 
 
 def _bound(facts: Facts, mount: Mounted, evidence: tuple[str, ...], remedy: tuple[str, ...], item: Item | None) -> Weakness:
-    wide = mount.type == "devtmpfs" or (mount.root in _WIDE and mount.type not in _IN_MEMORY)
+    wide = mount.type == "devtmpfs" or mount.root in _WIDE
     closed = "ro" in mount.flags
     severity = (Severity.HIGH if not closed else Severity.MEDIUM) if wide else Severity.LOW if closed else Severity.MEDIUM
     if item is not None and item.type in (EntryType.CHARACTER, EntryType.BLOCK):

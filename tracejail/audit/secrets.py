@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from tracejail.model import EntryType
 
 from .facts import Facts, Item
+from .table import REPOSITORIES
 from .weakness import Severity, Weakness
 
-_REPOSITORIES = {".git": "HEAD", ".hg": "requires", ".svn": "wc.db", ".bzr": "README", "CVS": "Entries"}
 _CORE = re.compile(r"core(\.[0-9]+)?|.*\.core|vmcore.*")
 _LEFT = re.compile(r".*(?:~|\.(?:swp|swo|bak|orig|rej|old|dpkg-(?:old|dist|new)|ucf-(?:old|dist)|rpmsave|rpmnew))")
 _LEAST = 1 << 12   # bytes of what is a memory image by its name alone
@@ -74,7 +74,7 @@ def repositories(facts: Facts) -> Iterator[Weakness]:
     """Directories of version control: all that was ever in it is still there."""
     for item in facts.items:
         name = posixpath.basename(item.path)
-        inside = _REPOSITORIES.get(name) if item.type is EntryType.DIRECTORY else None
+        inside = REPOSITORIES.get(name) if item.type is EntryType.DIRECTORY else None
         if inside is not None and (name != "CVS" or f"{item.path}/{inside}" in facts.by_path):
             yield Weakness(
                 "repository", Severity.HIGH, item.path, f"{item.path} is a repository of sources",

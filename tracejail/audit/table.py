@@ -205,3 +205,6 @@ SOCKETS: tuple[tuple[str, str, str], ...] = (
     (r"systemd/(?:journal/(?:dev-log|socket|stdout)|notify)|dev/log|(?:run|dev)/(?:systemd/)?(?:log|notify)|nscd/socket",
      "", "info"),
 )
+
+# Directories of version control, and a file that is in each.
+REPOSITORIES = {".git": "HEAD", ".hg": "requires", ".svn": "wc.db", ".bzr": "README", "CVS": "Entries"}

@@ -46,7 +46,7 @@ def audit(fields: Fields, arguments: list[str], talk: Talk) -> int:
     if remove:
         from tracejail.winnow import winnow
 
-        gone = winnow(done.facts, _pairs(pairs), dry, talk)
+        gone = winnow(done.facts, (*_of_unit(done, talk), *_pairs(pairs)), dry, talk)
         if gone.removed:
             done = appraise(options)
     talk.clear()
@@ -70,6 +70,16 @@ def _options(fields: Fields, target: str) -> AuditOptions:
     if words["release"] and not words["advisories"]:
         raise UsageError("audit: --release is about --advisories", "leave it out, or name the file of advisories")
     return AuditOptions(target, threshold=int(threshold), **words)
+
+
+def _of_unit(done: Appraisal, talk: Talk) -> tuple[tuple[str, str], ...]:
+    """The environment of the unit that the manifest was learned from."""
+    if done.facts.manifest is None or not done.facts.manifest.command.service.unit:
+        return ()
+    from .unit import environment_of_unit
+
+    manifest = done.facts.manifest
+    return environment_of_unit(manifest.command.service.unit, manifest.host.root, manifest.command.user, talk)
 
 
 def _pairs(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 @dataclass(frozen=True, slots=True)
 class MountLine:
     """One mount: where it is, what of its file system shows there, its flags (ro, nosuid, nodev, noexec...) and type.
-    `number` and `parent` are mount IDs: of the mount, and of that on which it lies."""
+    `number` and `parent` are mount IDs: of the mount, and of that on which it lies; `device` the major and minor number of its file system."""
 
     point: str
     root: str
@@ -21,6 +21,7 @@ class MountLine:
     source: str
     number: int = 0
     parent: int = 0
+    device: str = ""
 
 
 def mount_lines(process: str = "self") -> list[MountLine]:
@@ -39,6 +40,7 @@ def mount_lines(process: str = "self") -> list[MountLine]:
         flags = {*fields[5].split(","), *(word for word in super_flags if word == "ro")}
         found.append(MountLine(
             _plain(fields[4]), _plain(fields[3]), frozenset(flags), rest[0], _plain(rest[1]), int(fields[0]), int(fields[1]),
+            fields[2],
         ))
     return found
 
