@@ -8,7 +8,7 @@ openssl perl tar gzip bash bpftool iproute2 util-linux uidmap procps ca-certific
 mariadb-server squid slapd ldap-utils haproxy memcached bind9 bind9-dnsutils unbound dnsmasq postfix
 dovecot-imapd chrony rsyslog adduser rsync cpio mtree-netbsd libarchive-tools
 squashfs-tools skopeo umoci buildah crun runc initramfs-tools-core dracut-core jailkit apparmor
-socat chromium fonts-dejavu-core graphviz ncdu libdevel-nytprof-perl systemd systemd-container bubblewrap firejail musl musl-tools"}
+socat debootstrap libcap2-bin chromium fonts-dejavu-core graphviz ncdu libdevel-nytprof-perl systemd systemd-container bubblewrap firejail musl musl-tools"}
 
 missing=
 for package in $packages; do

@@ -91,27 +91,26 @@ class Survey:
                     if len(levels) >= _DEEPEST:
                         self.clipped.append(item.path)
                         continue
-                    below = self._enter(directory, name)
-                    if below is not None:
-                        levels.append((below, item.path, iter(_names(below, "/"))))
+                    below = _entered(directory, name)
+                    if below is None:
+                        self.clipped.append(item.path)
+                    else:
+                        levels.append((below[0], item.path, iter(below[1])))
         finally:
             for directory, _, _ in levels:
                 if directory is not root:
                     os.close(directory.fd)
 
-    def _enter(self, directory: HostRoot, name: str) -> HostRoot | None:
-        try:
-            below = open_directory(directory, JailPath(name))
-        except (InputOutputError, OSError):
-            return None
-        return HostRoot(HostPath(""), below.fd, directory.types)
-
     def _look(self, directory: HostRoot, name: str, path: str) -> Item | None:
         try:
             node = inspect(directory, JailPath(name))
         except (InputOutputError, OSError):
+            self.clipped.append(path)
             return None
         if node is None:
+            return None   # it went away in this moment
+        if node.closed:
+            self.clipped.append(path)
             return None
         item = Item(
             path, node.type, node.mode, node.uid, node.gid, node.size, node.target, node.device, node.inode, node.links,
@@ -181,6 +180,19 @@ class Survey:
             return _all(descriptor, len(data)) != data
         finally:
             os.close(descriptor)
+
+
+def _entered(directory: HostRoot, name: str) -> tuple[HostRoot, list[str]] | None:
+    """A directory and its names; None where it can't be read."""
+    try:
+        below = open_directory(directory, JailPath(name))
+    except (InputOutputError, OSError):
+        return None
+    try:
+        return HostRoot(HostPath(""), below.fd, directory.types), names(below, JailPath("."))
+    except (InputOutputError, OSError):
+        os.close(below.fd)
+        return None
 
 
 def _known(tool: Tool, data: bytes) -> Known:

@@ -185,7 +185,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant("/sys", directory("/sys", 0o555), "kernel-mount", "/sys", shell="mount -t sysfs -o ro sysfs {J}/sys"),
     Plant("a directory of the host", directory("/host", 0o755), "bind-mount", "/host", shell=f"{_BIND} /etc/ssl {{J}}/host"),
     Plant("all of /etc", directory("/host", 0o755), "bind-mount", "/host", shell=f"{_BIND} /etc {{J}}/host"),
-    Plant("all of /run, which is in memory", directory("/host", 0o755), "bind-mount", "/host", shell="mount --bind /run {J}/host"),
+    Plant("all of /run", directory("/host", 0o755), "bind-mount", "/host", shell=f"{_BIND} /run {{J}}/host"),
     Plant("a jail that is not root's", lambda jail: os.chown(jail, 33, 33), "not-roots", "/mnt/jail"),
     Plant("a jail that a group may write to", lambda jail: jail.chmod(0o775), "not-roots", "/mnt/jail"),
     Plant("a directory above it for all", lambda jail: jail.parent.chmod(0o777), "not-roots", "/mnt"),

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.jails import MOUNTED, audit, causes, copied, directory, fresh, place, text, with_manifest, write
+from tests.audit.jails import MOUNTED, audit, causes, copied, directory, fresh, in_namespace, place, text, with_manifest, write
 from tests.doctor.jails import digest
-from tests.tool import mounts, tracejail, two_lines
+from tests.tool import COMMAND, mounts, tracejail, two_lines
 from tracejail.audit.rules import ABOUT
 
 _SHELL = copied("/bin/dash", "/bin/sh")
@@ -339,3 +339,13 @@ def test_without_a_manifest_nothing_is_removed() -> None:
         done = audit(top, "--remove")
         assert done.status == 2
         two_lines(done)
+
+
+def test_what_can_not_be_read_is_told_so() -> None:
+    with place() as top:
+        jail = fresh(top)
+        directory("/srv/closed", 0o700)(jail)
+        write(jail, "/etc/closed", "secret", 0o600)
+        words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *COMMAND, "audit", "--json", MOUNTED]
+        done = in_namespace(top, "", words)
+        assert {("not-looked-at", "/srv/closed"), ("not-looked-at", "/etc/closed")} <= causes(done.json)

@@ -55,7 +55,7 @@ def _read_package(numbers: dict[str, Any], release: str) -> Iterator[Vulnerabili
         if not isinstance(row, dict):
             continue
         fixed, status = str(row.get("fixed_version", "")), str(row.get("status", ""))
-        if status == "undetermined" or fixed == "0":   # fixed in version 0: it never had it
+        if status not in ("open", "resolved") or fixed == "0":   # fixed in version 0: it never had it
             continue
         if status == "resolved" and not fixed:
             continue

@@ -81,7 +81,7 @@ def not_looked_at(facts: Facts) -> Iterator[Weakness]:
     for path in facts.clipped:
         yield Weakness(
             "not-looked-at", Severity.LOW, path, f"{path} was not looked into", "anything may be hidden there",
-            ("it is too deep, or there is too much in the jail",), facts.remove(path) if path != "/" else (),
+            ("it is too deep, or can't be read, or there is too much in the jail",), facts.remove(path) if path != "/" else (),
         )
     for item in facts.files:
         if item.contents.unread:

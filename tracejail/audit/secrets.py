@@ -39,7 +39,7 @@ def secrets(facts: Facts) -> Iterator[Weakness]:
             continue
         history = contents.secret == _HISTORY
         need = facts.need((item.path,))
-        readable = bool(item.mode & 0o044)
+        readable = bool(item.mode & 0o004)
         severity = Severity.MEDIUM if history or (need and not readable) else Severity.HIGH
         if _is_locked(item):
             severity = Severity.LOW

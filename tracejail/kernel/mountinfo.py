@@ -12,7 +12,8 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 @dataclass(frozen=True, slots=True)
 class MountLine:
     """One mount: where it is, what of its file system shows there, its flags (ro, nosuid, nodev, noexec...) and type.
-    `number` and `parent` are mount IDs: of the mount, and of that on which it lies; `device` the major and minor number of its file system."""
+    `number` and `parent` are mount IDs: of the mount, and of that on which it lies; `device` is the
+    number of its file system, major:minor."""
 
     point: str
     root: str

@@ -1,0 +1,132 @@
+"""The pure parts of audit: names, words for a shell, ELF headers, the score, advisories."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tracejail.audit.advisory import Package, open_ones, read
+from tracejail.audit.contents import contents_of
+from tracejail.audit.elf import constants, shape
+from tracejail.audit.facts import Facts, Item
+from tracejail.audit.naming import by_name
+from tracejail.audit.recognition import by_bytes
+from tracejail.audit.remedy import quoted
+from tracejail.audit.rules import ABOUT, weaknesses
+from tracejail.audit.table import APPLETS, TOOLS
+from tracejail.audit.weakness import MOST_OF_A_RULE, Severity, Weakness, score
+from tracejail.errors import UsageError
+from tracejail.model import EntryType
+
+_EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
+
+
+def test_each_name_on_the_path_is_of_a_row_that_says_so() -> None:
+    names = {name for place in ("/usr/bin", "/usr/sbin") for name in os.listdir(place)}
+    names |= {word for _, words in APPLETS for word in words.split()} | {"nginx", "postgres", "redis-server", "x", ""}
+    for name in names:
+        rows = [tool for tool in TOOLS if tool.names and re.fullmatch(tool.names, name)]
+        found = by_name(name)
+        assert (found is None) == (not rows), name
+        assert found is None or found in rows, name
+
+
+_TOOLS = """
+sh bash rbash bash5 zsh ksh93 mksh dash ash busybox toybox perl perl5.36.0 python3.11 pypy3 ruby3.1 lua5.4 php8.2 nodejs gcc
+gcc-12 x86_64-linux-gnu-gcc-12 g++ c++ cc1 clang-14 ld.gold as tcc make curl wget nc nc.openbsd ncat socat ssh scp sftp ftp
+tftp telnet rsync vi vim vim.tiny nano ed sed chmod chown mknod mount mount.nfs umount chroot setpriv unshare nsenter su
+sudo setcap kmod insmod strace gdb dpkg apt-get cat cp mv dd tee env xargs find tar
+"""
+_DAEMONS = "nginx httpd apache2 redis-server postgres mariadbd sshd named php-fpm8.2 vsftpd squid"
+
+
+@pytest.mark.parametrize("name", _TOOLS.split())
+def test_names_that_must_be_known(name: str) -> None:
+    assert by_name(name) is not None
+
+
+@pytest.mark.parametrize("name", _DAEMONS.split())
+def test_a_daemon_is_no_tool(name: str) -> None:
+    assert by_name(name) is None
+
+
+@settings(max_examples=_EXAMPLES, deadline=None)
+@given(st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"")))
+def test_a_path_is_one_word_for_a_shell(data: bytes) -> None:
+    word = quoted(os.fsdecode(b"/srv/" + data))
+    assert word.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    assert done.stdout == b"/srv/" + data
+
+
+@settings(max_examples=_EXAMPLES)
+@given(st.binary(max_size=300), st.sampled_from([b"", b"\x7fELF", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0"]))
+def test_no_header_makes_it_fail(data: bytes, start: bytes) -> None:
+    assert shape(start + data) in ("", "program", "library", "core", "object")
+    constants(start + data)
+    by_bytes(start + data)
+    contents_of("/etc/passwd", start + data, lambda path, beginning: None)
+
+
+def test_headers_of_real_files() -> None:
+    assert shape(Path("/bin/bash").read_bytes()) == "program"
+    assert shape(Path("/lib/x86_64-linux-gnu/libz.so.1").read_bytes()) == "library"
+    assert shape(b"#!/bin/sh\n") == ""
+    data = Path("/bin/bash").read_bytes()
+    assert len(constants(data)) < len(data)
+    assert [tool.name for tool in by_bytes(data)] == ["bash"]
+
+
+def _found(rule: str, severity: Severity, number: int) -> Weakness:
+    return Weakness(rule, severity, f"/{number}", "", "")
+
+
+def test_the_score() -> None:
+    assert score(()) == 0
+    assert score([_found("a", Severity.HIGH, 1), _found("a", Severity.LOW, 2), _found("b", Severity.INFO, 3)]) == 11
+    assert score([_found("a", Severity.MEDIUM, number) for number in range(100)]) == 4 * MOST_OF_A_RULE
+
+
+def test_each_rule_has_its_line() -> None:
+    package = Path(__file__).parents[2] / "tracejail/audit"
+    told = {
+        match[1] for path in package.glob("*.py") for match in re.finditer(r"Weakness\(\s*\"([a-z-]+)\"", path.read_text("utf-8"))
+    }
+    assert len(told) > 20
+    assert told <= set(ABOUT)
+
+
+def _link(path: str, target: str) -> Item:
+    return Item(path, EntryType.SYMLINK, 0o777, 0, 0, target=target)
+
+
+def test_links_are_followed_within() -> None:
+    items = (
+        Item("/a", EntryType.DIRECTORY, 0o755, 0, 0), Item("/a/file", EntryType.FILE, 0o644, 0, 0), _link("/up", "../../a/file"),
+        _link("/a/absolute", "/up"), _link("/round", "/round"), _link("/b", "a"), _link("/nowhere", "/c"), _link("/root", "/"),
+    )
+    facts = Facts("/srv/jail", items)
+    paths = ("/up", "/a/absolute", "/round", "/b/file", "/nowhere")
+    ends = {path: (end.path if (end := facts.end(path)) else "") for path in paths}
+    assert ends == {"/up": "/a/file", "/a/absolute": "/a/file", "/round": "", "/b/file": "/a/file", "/nowhere": ""}
+    assert [(each.rule, each.path) for each in weaknesses(facts) if each.severity is not Severity.INFO] == [("link-out", "/up")]
+
+
+@pytest.mark.parametrize("document", ([], {"a": []}, "x", 3, None))
+def test_advisories_that_are_none(document: object) -> None:
+    with pytest.raises(UsageError):
+        read(document, "bookworm")
+
+
+def test_odd_rows_of_advisories_are_left_out() -> None:
+    odd = {"CVE-1": [], "CVE-2": {"releases": []}, "CVE-3": {"releases": {"x": 3}}, "CVE-5": {"releases": {"x": {}}}}
+    found = read({"a": {**odd, "CVE-4": {"releases": {"x": {"status": "open"}}}}}, "x")
+    assert [row.number for rows in found.values() for row in rows] == ["CVE-4"]
+    package = Package("a", "1.0", "a", "1.0")
+    assert [row.number for row in open_ones(package, found["a"])] == ["CVE-4"]
