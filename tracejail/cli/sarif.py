@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tracejail.audit.weakness import Weakness
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+# Readers want a line of each, though it is the file as a whole that is told of.
+_REGION = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0", "info": "0.0"}   # as GitHub's security-severity
 
@@ -29,7 +31,7 @@ def sarif(done: Appraisal) -> dict[str, Any]:
     rules = [
         {
             "id": rule,
-            "name": "".join(word.capitalize() for word in rule.split("-")),
+            "name": "".join(word.capitalize() for word in rule.split("-")) + "InJail",
             "shortDescription": {"text": ABOUT[rule]},
             "fullDescription": {"text": f"{ABOUT[rule]}: {_text(worst[rule].reason)}."},
             "defaultConfiguration": {"level": _LEVELS[worst[rule].severity.word]},
@@ -63,7 +65,7 @@ def _result(each: Weakness, index: int) -> dict[str, Any]:
         "kind": "fail" if counts else "informational",
         "level": _LEVELS[each.severity.word] if counts else "none",
         "message": {"text": _text("\n".join(lines))},
-        "locations": [{"physicalLocation": {"artifactLocation": place}}],
+        "locations": [{"physicalLocation": {"artifactLocation": place, "region": _REGION}}],
         "partialFingerprints": {"tracejail/v1": mark},
         "properties": {"severity": each.severity.word, "weight": each.severity.value},
     }
