@@ -145,6 +145,8 @@ PLANTS: tuple[Plant, ...] = (
     Plant("what was dropped where the daemon writes", _DROPPED, "writable-code", "/var/lib/app/x", ("/var/lib/app",)),
     Plant("configuration of the daemon's own", text("/etc/app.conf", "x = 1\n", 0o644, DAEMON), "writable-configuration",
           "/etc/app.conf", ()),
+    Plant("what is read, and the daemon's own", text("/srv/page.html", "hi\n", 0o644, DAEMON), "writable-configuration",
+          "/srv/page.html", ()),
     Plant("a directory of programs of the daemon's own", directory("/opt/app", 0o755, DAEMON, 0, "tool"), "writable-directory",
           "/opt/app", ()),
     Plant("a directory of programs of its group", directory("/opt/app", 0o775, 0, DAEMON, "tool"), "writable-directory",

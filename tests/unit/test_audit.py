@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from tracejail.audit.advisory import Package, open_ones, read
 from tracejail.audit.contents import contents_of
 from tracejail.audit.elf import constants, shape
-from tracejail.audit.facts import Facts, Item
+from tracejail.audit.facts import Facts, Item, Mounted
 from tracejail.audit.naming import by_name
+from tracejail.audit.needs import unneeded
 from tracejail.audit.recognition import by_bytes
 from tracejail.audit.remedy import quoted
 from tracejail.audit.rules import ABOUT, weaknesses
 from tracejail.audit.table import APPLETS, TOOLS
 from tracejail.audit.weakness import MOST_OF_A_RULE, Severity, Weakness, score
 from tracejail.errors import UsageError
-from tracejail.model import EntryType
+from tracejail.model import Command, Entry, EntryType, HostIdentity, JailPath, Manifest, Origin, Use, Written
 
 _EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 
@@ -130,3 +131,34 @@ def test_odd_rows_of_advisories_are_left_out() -> None:
     assert [row.number for rows in found.values() for row in rows] == ["CVE-4"]
     package = Package("a", "1.0", "a", "1.0")
     assert [row.number for row in open_ones(package, found["a"])] == ["CVE-4"]
+
+
+_NAMES = st.sampled_from("abc")
+_PATHS = st.lists(_NAMES, min_size=1, max_size=4).map(lambda names: JailPath("/" + "/".join(names)))
+
+
+def _with_above(paths: set[JailPath]) -> set[str]:
+    return {"/" + "/".join(path.strip("/").split("/")[:count]) for path in paths for count in range(1, path.count("/") + 1)}
+
+
+@settings(max_examples=_EXAMPLES)
+@given(st.sets(_PATHS, max_size=12), st.sets(_PATHS, max_size=4), st.sets(_PATHS, max_size=2), st.sets(_PATHS, max_size=2))
+def test_what_is_needed_is_never_told_to_be_removed(
+    there: set[JailPath], needed: set[JailPath], written: set[JailPath], mounted: set[JailPath]
+) -> None:
+    everything = sorted(_with_above(there | needed | written | mounted))
+    entries = tuple(
+        Entry(JailPath(path), EntryType.DIRECTORY, 0o755, 0, 0, Origin.MISS) for path in sorted(_with_above(needed))
+    )
+    places = tuple(Written(path, EntryType.DIRECTORY, 0o755, 1, 1, Use.STATE) for path in sorted(written))
+    facts = Facts(
+        "/srv/jail", tuple(Item(path, EntryType.DIRECTORY, 0o755, 0, 0) for path in everything),
+        Manifest(Command(("/a",)), HostIdentity("/", "", "", ""), "/srv/jail", True, entries=entries, written=places),
+        mounts=tuple(Mounted(path, "tmpfs", frozenset()) for path in sorted(mounted)),
+    )
+    tops = [item.path for item in unneeded(facts)]
+    gone = {path for path in everything if any(f"{path}/".startswith(f"{top}/") for top in tops)}
+    held = {path for path in everything if any(f"{path}/".startswith(f"{place}/") for place in (*written, *mounted))}
+    assert not gone & (_with_above(needed | written | mounted) | held)
+    assert set(everything) == gone | held | _with_above(needed | written | mounted)
+    assert not [top for top in tops if any(top != other and top.startswith(f"{other}/") for other in tops)]

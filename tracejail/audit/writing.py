@@ -70,6 +70,12 @@ def own_code(facts: Facts) -> Iterator[Weakness]:
                 "an intruder in the program tells it what to load and whom to trust from the next start on",
                 (item.standing, *facts.need((item.path,))), to_root,
             )
+        elif facts.entries.get(item.path) is not None and not facts.is_written(item.path):
+            yield Weakness(
+                "writable-configuration", Severity.LOW, item.path, f"{item.path} was read and not written, and {who}",
+                "an intruder in the program changes what it reads the next time, as the pages that it serves",
+                (item.standing, *facts.need((item.path,))), to_root,
+            )
 
 
 def _kind(item: Item) -> str:
