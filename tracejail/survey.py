@@ -26,6 +26,7 @@ _MOST_BYTES = 1 << 30   # of all programs
 _DEEPEST = 256          # directories: one descriptor is open for each
 _MOST = 300_000         # objects
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_PACKED = b"UPX!"       # of the packer that most take: its strings are not to be had
 _SEARCHED = ("program", "library")
 _ACL_USER, _ACL_GROUP, _ACL_MASK, _ACL_WRITE = 0x02, 0x08, 0x10, 2
 
@@ -161,7 +162,7 @@ class Survey:
             same = self.tools.find(node.size, hashlib.sha256(data).digest())
             if same is not None and same.tool not in tools:
                 found.append(same)
-        unread = "it is too large" if node.size > _LARGEST else ""
+        unread = "it is too large" if node.size > _LARGEST else "it is packed" if _PACKED in data[:_START] else ""
         return replace(contents, known=tuple(found), stale=self._is_stale(path, node, data), unread=unread)
 
     def _is_stale(self, path: str, node: HostNode, data: bytes) -> bool:

@@ -199,6 +199,8 @@ PLANTS: tuple[Plant, ...] = (
     Plant("a library that is older than the host's", text("/usr/lib/x86_64-linux-gnu/libz.so.1.2.13", static_program()), "stale",
           "/usr/lib/x86_64-linux-gnu/libz.so.1.2.13"),
     Plant("a tree too deep to look into", _deep, "not-looked-at", "/srv" + "/d" * 255, cured=False),
+    Plant("a program that is packed", text("/bin/p", static_program()[:220] + b"UPX!" + static_program()[224:], 0o755),
+          "not-looked-at", "/bin/p", cured=False),
     # Odd names.
     Plant("a name with an escape and a newline", copied("/bin/bash", "/srv/\x1b[2J\nok"), "shell", "/srv/\x1b[2J\nok"),
     Plant("a name of bytes that are no text", copied("/bin/bash", os.fsdecode(b"/srv/\xff\xfe'x")), "shell",

@@ -60,7 +60,7 @@ def not_needed(facts: Facts) -> Iterator[Weakness]:
         yield Weakness(
             "not-needed", Severity.LOW, item.path, f"{item.path} was needed by no run{beneath}",
             "what is not there can't be used", (f"{size} bytes", item.standing),
-            (f"tracejail audit --remove {quoted(facts.manifest_path or facts.jail)}",),
+            (f"tracejail audit --remove -m {quoted(facts.manifest_path)} {quoted(facts.jail)}",),
         )
 
 

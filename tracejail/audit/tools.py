@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from tracejail.model import EntryType
+from tracejail.model import EntryType, Origin
 
 from .facts import Facts, Item, Known
 from .naming import by_name
@@ -55,12 +55,13 @@ def _told(facts: Facts, item: Item, ways: list[Known]) -> Weakness:
     tool, applets = ways[0].tool, ways[0].applets
     severity, what, reason = _BAD[tool.family]
     links = facts.links_to.get(item.path, [])
-    evidence = [known.how if known.tool is tool else f"{known.tool.name}: {known.how}" for known in ways]
+    others = (known for known in ways[1:] if known.tool.name != tool.name)
+    evidence = [ways[0].how, *(f"{known.tool.name}: {known.how}" for known in others)]
     if applets:
         evidence.append(f"inside are {' '.join(applets[:_MOST])}")
-    others = [name for name in facts.names.get(item.inode, ()) if name != item.path]
-    if others:
-        evidence.append(f"hard links: {' '.join(others[:5])}")
+    names = [name for name in facts.names.get(item.inode, ()) if name != item.path]
+    if names:
+        evidence.append(f"hard links: {' '.join(names[:5])}")
     if links:
         evidence.append(f"links that lead to it: {' '.join(links[:5])}")
     need = facts.need((item.path, *links))
@@ -75,6 +76,8 @@ def _told(facts: Facts, item: Item, ways: list[Known]) -> Weakness:
 
 def _remedy(facts: Facts, item: Item, links: list[str], needed: bool) -> tuple[str, ...]:
     if needed:
+        if any(entry.origin is Origin.ARGV for path in (item.path, *links) if (entry := facts.entries.get(path)) is not None):
+            return ("# it is the program that the jail is for",)
         why = f"tracejail why {quoted(facts.manifest_path)} {quoted(item.path)}" if facts.manifest_path else ""
         return (f"# a run needed it: start the program without it, or leave it{'; who needs it: ' if why else ''}{why}",)
     return facts.remove(item.path, *(link for link in links if facts.entries.get(link) is None))
