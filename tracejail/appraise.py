@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
 import os
 import stat
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from tracejail.audit.advisory import Package, Vulnerability, read
 from tracejail.audit.facts import Above, Daemon, Facts, Item, Listener, Mounted
-from tracejail.audit.rules import weaknesses
+from tracejail.audit.rules import ABOUT, weaknesses
 from tracejail.audit.weakness import Weakness, score
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.kernel.mountinfo import holds, mount_lines
@@ -42,6 +43,7 @@ class AuditOptions:
     advisories: str = ""
     release: str = ""
     threshold: int = 0
+    ignored: tuple[str, ...] = ()    # RULE or RULE:GLOB
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,21 @@ class Appraisal:
 def appraise(options: AuditOptions) -> Appraisal:
     """Raises UsageError, ManifestError, InputOutputError."""
     began = time.monotonic()
+    ignored = tuple(map(_ignored, options.ignored))
     facts = gather(options)
-    found = weaknesses(facts)
+    found = tuple(
+        each for each in weaknesses(facts)
+        if not any(each.rule == rule and fnmatch.fnmatchcase(each.path, glob) for rule, glob in ignored)
+    )
     total = score(found)
     return Appraisal(facts, found, total, int(total > options.threshold), time.monotonic() - began)
+
+
+def _ignored(word: str) -> tuple[str, str]:
+    rule, _, glob = word.partition(":")
+    if rule not in ABOUT:
+        raise UsageError(f"--ignore {word}: there is no such rule", "each finding ends with the name of its rule, in brackets")
+    return rule, glob or "*"
 
 
 def gather(options: AuditOptions) -> Facts:
@@ -74,7 +87,9 @@ def gather(options: AuditOptions) -> Facts:
     if jail == "/":
         raise UsageError("/: is the host itself, and no jail", "name the directory of a jail")
     root = open_host_root(jail)
-    host = open_host_root(options.host_root or (manifest.host.root if manifest else "/"))
+    # The tree that it was learned from may be a mount that is gone; its user's names are then those of this host.
+    learned_from = manifest.host.root if manifest and os.path.isdir(manifest.host.root) else "/"
+    host = open_host_root(options.host_root or learned_from)
     daemon = _daemon(host, options, manifest)
     release = os_release(host)
     codename = options.release or release.get("VERSION_CODENAME", "")

@@ -52,6 +52,19 @@ def test_the_score_has_caps() -> None:
         assert said["score"] == 100
 
 
+def test_a_rule_can_be_left_out() -> None:
+    with place() as top:
+        jail = fresh(top)
+        _SHELL(jail)
+        copied("/bin/dash", "/srv/own")(jail)
+        assert audit(top, "--json", "--ignore", "shell").json["findings"] != []   # the notes
+        assert causes(audit(top, "--json", "--ignore", "shell").json) == set()
+        assert causes(audit(top, "--json", "--ignore", "shell:/srv/*").json) == {("shell", "/bin/sh")}
+        wrong = audit(top, "--ignore", "shells")
+        assert wrong.status == 2
+        two_lines(wrong)
+
+
 def test_sarif() -> None:
     with place() as top:
         jail = fresh(top)

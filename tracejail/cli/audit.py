@@ -69,7 +69,9 @@ def _options(fields: Fields, target: str) -> AuditOptions:
     words = {key: str(fields.get(key, "")) for key in ("manifest", "user", "host_root", "advisories", "release")}
     if words["release"] and not words["advisories"]:
         raise UsageError("audit: --release is about --advisories", "leave it out, or name the file of advisories")
-    return AuditOptions(target, threshold=int(threshold), **words)
+    ignored = fields.get("ignored", ())
+    assert isinstance(ignored, tuple)
+    return AuditOptions(target, threshold=int(threshold), ignored=ignored, **words)
 
 
 def _of_unit(done: Appraisal, talk: Talk) -> tuple[tuple[str, str], ...]:

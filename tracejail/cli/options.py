@@ -138,6 +138,7 @@ AUDIT = (
     Option("-m --manifest", "manifest", "FILE", "the manifest of the jail (default: DIR.json, where that is there)"),
     Option("-u --user", "user", "USER", "whom the program runs as, where no manifest says so: USER[:GROUP[,GROUP...]]"),
     Option("--threshold", "threshold", "N", "the score that is allowed: exit status 1 is for more (default 0)", number=True),
+    Option("--ignore", "ignored", "RULE[:GLOB]", "leave out what a rule finds, at all paths or at these", repeat=True),
     Option("--advisories", "advisories", "FILE", "known holes of packages, as Debian's security tracker has them (JSON)"),
     Option("--release", "release", "NAME", "the release that they are looked up for (default: the host's, as bookworm)"),
     Option("--remove", "remove", "", "take away what no run needed, once a copy of the jail without it is proven by verify"),
