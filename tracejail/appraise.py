@@ -196,7 +196,6 @@ def _advisories(path: str, release: str) -> dict[str, tuple[Vulnerability, ...]]
 
 def _packages(host: HostRoot, root: HostRoot, items: Iterable[Item], manifest: Manifest | None) -> tuple[Package, ...]:
     """By the manifest's entries; else by the jail's own list of what is installed in it; else by the host's lists."""
-    files = [item.path for item in items if item.type is EntryType.FILE]
     if manifest is not None:
         known = {(entry.package, entry.version) for entry in manifest.entries if entry.package}
         by_package: dict[tuple[str, str], list[str]] = {}
@@ -209,14 +208,18 @@ def _packages(host: HostRoot, root: HostRoot, items: Iterable[Item], manifest: M
             if (name, version) in by_package
         )
     own = bool(read_start(root, _STATUS, 1))
+    # A file that is another than the host's is of no version that the host's lists know.
+    files = [item.path for item in items if item.type is EntryType.FILE and (own or not item.contents.stale)]
     base = root if own else host
     of, by_package = sources(base), {}
     for path, owner in sorted(owners(base, files).items()):
         by_package.setdefault(owner, []).append(path)
-    return tuple(_package(name, version, of, paths) for (name, version), paths in sorted(by_package.items()))
+    return tuple(_package(name, version, of, paths, own) for (name, version), paths in sorted(by_package.items()))
 
 
-def _package(name: str, version: str, of: Mapping[tuple[str, str], tuple[str, str]], paths: list[str]) -> Package:
+def _package(
+    name: str, version: str, of: Mapping[tuple[str, str], tuple[str, str]], paths: list[str], inside: bool = False
+) -> Package:
     plain = name.partition(":")[0]
     source, source_version = of.get((plain, version), (plain, version))
-    return Package(name, version, source, source_version, tuple(paths))
+    return Package(name, version, source, source_version, tuple(paths), inside)

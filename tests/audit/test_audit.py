@@ -294,6 +294,17 @@ def _learned(top: Path) -> Path:
     return jail
 
 
+def test_advisories_of_the_manifests_packages() -> None:
+    with place() as top:
+        jail = _learned(top)
+        rows = {"releases": {"bookworm": {"status": "open", "urgency": "high"}}}
+        (top / "tracker.json").write_text(json.dumps({"glibc": {"CVE-2099-1": rows}, "zlib": {"CVE-2099-2": rows}}))
+        done = tracejail("audit", "--json", "--advisories", top / "tracker.json", "--release", "bookworm", jail)
+        found = [each for each in done.json["findings"] if each["rule"] == "advisory"]
+        assert {each["message"].split(":")[0] for each in found} == {"CVE-2099-1"}
+        assert all("source package glibc" in each["evidence"][0] for each in found)
+
+
 def test_what_no_run_needed_is_removed() -> None:
     with place() as top:
         jail = _learned(top)

@@ -15,13 +15,15 @@ _HINT = 'as https://security-tracker.debian.org/tracker/data/json has it: {"pack
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that files of the jail are of, and its source package: advisories are about the latter."""
+    """A package that files of the jail are of, and its source package: advisories are about the latter. `inside`: the jail
+    has a list of packages of its own, by which it is known."""
 
     name: str
     version: str
     source: str
     source_version: str
     paths: tuple[str, ...] = ()
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
-from .advisory import open_ones
+from .advisory import Package, open_ones
 from .facts import Facts, Item
 from .remedy import quoted
 from .weakness import Severity, Weakness
@@ -91,17 +91,22 @@ def not_looked_at(facts: Facts) -> Iterator[Weakness]:
             )
 
 
+def _upgrade(facts: Facts, package: Package) -> tuple[str, ...]:
+    command = f"apt-get install --only-upgrade {quoted(package.name.partition(':')[0])}"
+    if package.inside:
+        return (f"chroot {quoted(facts.jail)} {command}",)
+    if facts.manifest_path:
+        return command, f"tracejail build {quoted(facts.manifest_path)} --replace"
+    return command, f"# and bring its files over to {quoted(facts.jail)}"
+
+
 def advisories(facts: Facts) -> Iterator[Weakness]:
     """Packages of which an advisory is open."""
     for package in facts.packages:
         for row in open_ones(package, facts.advisories.get(package.source, ())):
             fixed = f"; {row.fixed} is without it" if row.fixed else "; no version is without it yet"
             urgency = row.urgency.rstrip("*").lower()
-            upgrade = (
-                f"apt-get install --only-upgrade {quoted(package.name.partition(':')[0])}",
-                f"tracejail build {quoted(facts.manifest_path)} --replace" if facts.manifest_path else
-                f"# and bring its files over to {facts.quoted('/')}",
-            )
+            upgrade = _upgrade(facts, package)
             yield Weakness(
                 "advisory", _URGENCY.get(urgency, Severity.MEDIUM), package.paths[0] if package.paths else "/",
                 f"{row.number}: {package.name} {package.version}{fixed}",
