@@ -26,12 +26,15 @@ from .options import (
     NUL,
     OUTPUT,
     POLICY,
+    PROVES,
     REPLACE,
     RUN,
     RUNS,
     SECTION,
     SELF,
     TARGET,
+    UPDATE,
+    UPKEEP,
     VERBOSE,
     Fields,
     Option,
@@ -173,25 +176,25 @@ def _verify(fields: Fields, arguments: list[str]) -> int:
     talk = _talk(fields)
     exactly(arguments, 1, "MANIFEST")
     manifest = manifests.read(arguments[0], fields)
-    command = manifest.command
-    given = fields.get("environment", ())
-    assert isinstance(given, tuple)
-    root = str(fields.get("host_root") or manifest.host.root)
-    user = str(fields.get("user") or command.user)
-    unit = command.service.unit
-    environment: tuple[tuple[str, str], ...] = ()
-    if unit:
-        from .unit import environment_of_unit
+    from .again import options_again
 
-        environment = environment_of_unit(unit, root, user, talk)
-    names = {pair.partition("=")[0] for pair in given} | ({key for key, _ in environment} if unit else {*os.environ})
-    missing = [key for key in command.environment if key not in names]
-    for key in missing:
-        talk.warn(f"it was learned with {key} set by -E, and its value is not stored: give it again")
-    from tracejail.verify import options_of, verify
+    base = options_again(manifest, arguments[0], fields, talk)
+    from tracejail.verify import verify
 
-    base = options_of(manifest, arguments[0], environment)
     return _finish(verify(manifest, trial_options(fields, [], base), talk), as_json, talk, learned=False)
+
+
+def _status(fields: Fields, arguments: list[str]) -> int:
+    from .upkeep import status
+
+    return status(fields, arguments)
+
+
+def _update(fields: Fields, arguments: list[str]) -> int:
+    from .upkeep import update
+
+    talk = _talk(fields)
+    return update(fields, arguments, talk)
 
 
 def _deps(fields: Fields, arguments: list[str]) -> int:
@@ -283,6 +286,14 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "verify": Subcommand(
         "[OPTION...] MANIFEST", "run the program in a copy of its jail, nothing answered: is it clean?",
         (*JAIL, *TARGET, *DRIVE, *POLICY, *ENGINE, *FROM, *HOST, *JSON, *VERBOSE), _verify,
+    ),
+    "status": Subcommand(
+        "MANIFEST... | DIR | --all", "what changed since, on the host and in the jail: exit 0 nothing, 1 something",
+        (*JAIL, *FROM, *UPKEEP, *HOST, *JSON, *VERBOSE), _status,
+    ),
+    "update": Subcommand(
+        "[OPTION...] MANIFEST... | DIR | --all", "bring over what changed on the host, file by file",
+        (*JAIL, *FROM, *UPKEEP, *UPDATE, *(row for row in (*TARGET, *ENGINE) if row.field in PROVES), *JSON, *VERBOSE), _update,
     ),
     "list": Subcommand("MANIFEST [-0]", "the paths that a manifest holds", (*NUL, *OUTPUT, *HOST), manifests.list_paths),
     "export": Subcommand(

@@ -150,6 +150,21 @@ RUNS = (
     Option("--same-host", "same_host", "", "they are runs of one machine: what differs is an error"),
     Option("--apart", "apart", "", "they are of several machines, even if nothing that they say differs"),
 )
+UPKEEP = (
+    Option("--full", "full", "", "read every file, whatever its size and times say"),
+    Option("--all", "every", "", "all manifests of /var/lib/tracejail"),
+)
+UPDATE = (
+    Option("-n --dry-run", "dry", "", "say what would be done, and do nothing"),
+    Option("--verify", "verify", "", "first run the program in a copy of the jail as it is to be: only if that is clean"),
+    Option("--force", "force", "", "what was changed in the jail too"),
+    Option("--rollback", "rollback", "", "back to what it was before the last update; once more: forth again"),
+    Option(
+        "--hook", "hook", "FOR", "print a hook that calls it: apt, or units: systemd-path, systemd-timer, systemd-service",
+        choices="apt systemd-path systemd-timer systemd-service",
+    ),
+)
+PROVES = frozenset(("environment", "timeout", "engine"))   # what of the run's options --verify takes
 SECTION = (Option("--name", "name", "SECTION", "of a file that has more than one"),)
 HANDMADE = (
     Option("-m --manifest", "manifest", "FILE", "the manifest (default DIR.json)"),

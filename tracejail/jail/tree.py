@@ -199,6 +199,16 @@ def set_directory(tree: Tree, path: str, attributes: Attributes) -> None:
             os.close(fd)
 
 
+def set_file(tree: Tree, path: str, attributes: Attributes) -> None:
+    """The same of whatever is there but a symlink."""
+    with _errors(tree, path):
+        fd = openat2(tree.fd, path.lstrip("/"), O_PATH_NOFOLLOW, 0, _STRAIGHT | NO_XDEV)
+        try:
+            _give(f"/proc/self/fd/{fd}", _possible(tree, attributes))
+        finally:
+            os.close(fd)
+
+
 def make_symlink(tree: Tree, path: str, target: str, attributes: Attributes) -> None:
     """symlink(2), with its owner. Raises FileExistsError, InputOutputError."""
     with _parent(tree, path) as (parent, name):

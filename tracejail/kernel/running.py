@@ -21,11 +21,12 @@ _LISTENS, _BOUND, _ACCEPTS = "0A", "07", 0x10000   # net/tcp_states.h; __SO_ACCE
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A file that is mapped. `written`: what is written to the memory goes to the file."""
+    """A file that is mapped. `written`: what is written to the memory goes to the file. `inode` is its number."""
 
     path: str
     written: bool
     deleted: bool
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def mapped_by(process: int) -> list[Mapped]:
             path = path.removesuffix(_DELETED).replace("\\012", "\n")
             known = found.get(path)
             written = fields[1][1] == "w" and fields[1][3] == "s" or (known is not None and known.written)
-            found[path] = Mapped(path, written, deleted and (known is None or known.deleted))
+            found[path] = Mapped(path, written, deleted and (known is None or known.deleted), int(fields[4]))
     return list(found.values())
 
 

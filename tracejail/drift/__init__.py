@@ -1,0 +1,1 @@
+"""What differs between a jail, its manifest and the host: nouns and comparisons, without a look at any of them."""

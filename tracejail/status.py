@@ -1,0 +1,247 @@
+"""The use case `status`: what of jails is no longer what their manifests say or the host has."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tracejail.drift.compare import How
+from tracejail.drift.nouns import Drift, Kind, Upgrade
+from tracejail.drift.stamps import Stamps, stamp
+from tracejail.errors import InputOutputError, TracejailError, UsageError
+from tracejail.foreign import settled
+from tracejail.jail.upkeep import is_pending, name_in_root
+from tracejail.kernel.survey import LED, STRAIGHT, by_directory, survey
+from tracejail.looking import Look, beside, look
+from tracejail.manifest import read_manifest, select
+from tracejail.model import Entry, EntryType, Manifest
+from tracejail.needs import needs
+from tracejail.remembered import base_of, key_of, recall, remember
+from tracejail.resolve.host import HostRoot, open_host_root
+from tracejail.resolve.packages import Owner, owners
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the caller says otherwise than the manifest: jail, host root, the host of a merged one; and how to look."""
+
+    jail: str = ""
+    host_root: str = ""
+    label: str = ""
+    full: bool = False
+    remember: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one jail stands; `error` and `hint` where it could not be looked at."""
+
+    manifest: str
+    jail: str = ""
+    host_root: str = ""
+    entries: int = 0
+    rows: tuple[Drift, ...] = ()
+    packages: tuple[Upgrade, ...] = ()
+    beside: tuple[str, ...] = ()
+    error: str = ""
+    hint: str = ""
+    status: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Hosts:
+    """The host roots that were looked at, each opened once, with its data base of packages read once."""
+
+    roots: dict[str, HostRoot] = field(default_factory=dict)
+    bases: dict[str, list[object]] = field(default_factory=dict)
+    known: dict[str, dict[str, Owner]] = field(default_factory=dict)
+    asked: dict[str, set[str]] = field(default_factory=dict)
+
+    def open(self, path: str) -> HostRoot:
+        """Raises UsageError."""
+        if path not in self.roots:
+            self.roots[path] = open_host_root(path)
+        return self.roots[path]
+
+    def base(self, path: str) -> list[object]:
+        """In which state its data base is. Raises UsageError."""
+        if path not in self.bases:
+            self.bases[path] = base_of(self.open(path))
+        return self.bases[path]
+
+    def owners(self, path: str, paths: Iterable[str]) -> Mapping[str, Owner]:
+        """The packages of paths; {} where it has no data base. Raises UsageError, InputOutputError."""
+        asked, known = self.asked.setdefault(path, set()), self.known.setdefault(path, {})
+        rest = set(paths) - asked
+        if rest:
+            asked |= rest
+            known.update(owners(self.open(path), rest))
+        return known
+
+
+def manifests_in(words: Sequence[str]) -> list[str]:
+    """The manifests that the words name: files, and of a directory all that end in .json. Raises UsageError."""
+    found = []
+    for word in words:
+        if os.path.isdir(word):
+            names = sorted(name for name in os.listdir(word) if name.endswith(".json") and not name.startswith("."))
+            if not names:
+                raise UsageError(f"{word}: no manifest in it", "name a directory of NAME.json files, or a manifest")
+            found += [os.path.join(word, name) for name in names]
+        else:
+            found.append(word)
+    return found
+
+
+def status(paths: Sequence[str], wanted: Wanted) -> Iterator[Report]:
+    """How each jail stands, one after the other. What keeps one from being looked at is its report's `error`."""
+    hosts = Hosts()
+    slow: list[tuple[str, Manifest, Stamps]] = []
+    quick: dict[str, Report] = {}
+    # Of those that must be read the packages are asked for at once.
+    for path in paths:
+        began = time.monotonic()
+        try:
+            known = recall(path)
+            report = None if wanted.full or wanted.label else _by_stamps(path, known, wanted, hosts)
+            if report is None:
+                slow.append((path, select(read_manifest(path), wanted.label), known))
+                continue
+        except TracejailError as error:
+            report = Report(path, error=error.message, hint=error.hint, status=error.status)
+        quick[path] = replace(report, seconds=time.monotonic() - began)
+    _ask_for_packages(slow, wanted, hosts)
+    rest = {path: (manifest, known) for path, manifest, known in slow}
+    for path in paths:
+        if path in quick:
+            yield quick[path]
+            continue
+        began = time.monotonic()
+        manifest, known = rest.pop(path, (None, Stamps()))
+        if manifest is None:
+            continue   # named twice
+        try:
+            report = report_of(path, manifest, known, wanted, hosts)
+        except TracejailError as error:
+            report = Report(path, manifest.jail, error=error.message, hint=error.hint, status=error.status)
+        yield replace(report, seconds=time.monotonic() - began)
+
+
+def report_of(path: str, manifest: Manifest, known: Stamps, wanted: Wanted, hosts: Hosts) -> Report:
+    """How one jail stands. Raises TracejailError."""
+    jail, root = wanted.jail or manifest.jail, wanted.host_root or manifest.host.root
+    if any(entry.hosts for entry in manifest.entries):
+        manifest = settled(hosts.open(root), manifest).manifest
+    with opened_jail(jail) as fd:
+        found = look_at(path, manifest, known, fd, jail, root, wanted.full, hosts)
+        rows = [*found.rows, *needed(hosts.open(root), found)]
+    if is_pending(os.path.abspath(jail)):
+        rows.insert(0, Drift("", Kind.INTERRUPTED, "an update was killed here: tracejail update finishes it"))
+    elif wanted.remember and not wanted.label:
+        remember(path, found.stamps)
+    return Report(
+        path, jail, root, len(manifest.entries), tuple(rows), upgrades(rows), tuple(found.beside), status=1 if rows else 0
+    )
+
+
+def look_at(
+    path: str, manifest: Manifest, known: Stamps, fd: int, jail: str, root: str, full: bool, hosts: Hosts
+) -> Look:
+    """A look, and the stamps of it with what they are of. Raises InputOutputError, UsageError."""
+    key = _key(path, jail, root)
+    host = hosts.open(root)
+    base = hosts.base(root)
+    packages = hosts.owners(root, (entry.path for entry in manifest.entries))
+    found = look(manifest, host, fd, known if known.key == key else Stamps(), packages, full)
+    found.stamps.key, found.stamps.base = key, base
+    return found
+
+
+def needed(host: HostRoot, found: Look) -> list[Drift]:
+    """A row for each thing that patched files need and the jail has not. Raises InputOutputError."""
+    changed = [row.path for row in found.rows if row.kind is Kind.PATCHED]
+    if not changed:
+        return []
+    entries: dict[str, Entry] = {entry.path: entry for entry in found.manifest.entries}
+    for path in changed:
+        node = next(survey(host.fd, by_directory((path,)), LED))[1]
+        link = node is not None and node.st_mode & 0o170000 == 0o120000
+        entries[path] = replace(entries[path], type=EntryType.SYMLINK if link else EntryType.FILE)
+    asked = needs(host, entries, changed)
+    rows = [Drift(row.path, Kind.NEED, f"{_HOW.get(row.how, row.how)} {row.needed_by}") for row in asked.new]
+    return rows + [Drift(row.path, Kind.NEED, f"needed by {row.needed_by}, and not on the host") for row in asked.lost]
+
+
+_HOW = {
+    "elf-needed": "a library of", "elf-interpreter": "the loader of", "script-interpreter": "the interpreter of",
+    "symlink": "a link on the way from", "link": "led to by",
+}
+
+
+def upgrades(rows: Iterable[Drift]) -> tuple[Upgrade, ...]:
+    """The packages of the rows whose version is another one now."""
+    found: dict[tuple[str, str, str], int] = {}
+    for row in rows:
+        if row.package and row.now and row.now != row.version:
+            key = (row.package, row.version, row.now)
+            found[key] = found.get(key, 0) + 1
+    return tuple(Upgrade(*key, count) for key, count in sorted(found.items()))
+
+
+@contextlib.contextmanager
+def opened_jail(jail: str) -> Iterator[int]:
+    """A descriptor of the jail's root. Raises InputOutputError."""
+    try:
+        fd = os.open(jail, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        hint = "tracejail build MANIFEST makes it; -j names another place"
+        raise InputOutputError(f"{jail}: {os.strerror(error.errno or 0)}", hint) from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _key(path: str, jail: str, root: str) -> list[object]:
+    try:
+        return [*key_of(path), os.path.abspath(jail), os.path.abspath(root)]
+    except OSError as error:
+        raise InputOutputError(f"{path}: {os.strerror(error.errno or 0)}", "see whether it is still there") from None
+
+
+def _ask_for_packages(slow: list[tuple[str, Manifest, Stamps]], wanted: Wanted, hosts: Hosts) -> None:
+    paths: dict[str, set[str]] = {}
+    for _, manifest, _ in slow:
+        paths.setdefault(wanted.host_root or manifest.host.root, set()).update(entry.path for entry in manifest.entries)
+    for root, some in paths.items():
+        with contextlib.suppress(TracejailError):   # whoever looks at it hears of it again
+            hosts.owners(root, some)
+
+
+def _by_stamps(path: str, known: Stamps, wanted: Wanted, hosts: Hosts) -> Report | None:
+    """The report of a jail in which nothing moved since it was looked at, by the stamps alone; None where that can't be said."""
+    if not known.whole or len(known.key) != 6:
+        return None
+    jail, root = str(known.key[4]), str(known.key[5])
+    if any(given and os.path.abspath(given) != own for given, own in ((wanted.jail, jail), (wanted.host_root, root))):
+        return None
+    try:
+        if known.key[:4] != key_of(path) or hosts.base(root) != known.base or is_pending(jail):
+            return None
+        with opened_jail(jail) as fd:
+            host = hosts.open(root)
+            rows = known.rows
+            inside = dict(survey(fd, by_directory(rows), STRAIGHT))
+            if any(row.jail != stamp(inside[at], row.jail_how) for at, row in rows.items()):
+                return None
+            outside = survey(host.fd, by_directory(at for at, row in rows.items() if row.host_how), LED)
+            if any(rows[at].host != stamp(one, rows[at].host_how) for at, one in outside):
+                return None
+            written = [*(at for at, row in rows.items() if row.jail_how == How.TYPE), *name_in_root(fd)]
+            return Report(path, jail, root, known.entries, beside=tuple(beside(fd, inside, written)))
+    except (OSError, TracejailError):
+        return None
