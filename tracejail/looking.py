@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tracejail.contents import contents_of
-from tracejail.drift.compare import Bytes, How, Judged, Watch, judge_host, judge_jail, watches
+from tracejail.drift.compare import Bytes, How, Judged, Watch, is_plainly_same, judge_host, judge_jail, watches
 from tracejail.drift.nouns import Drift, Kind, Object, object_of
 from tracejail.drift.stamps import Row, Stamps, is_settled, stamp
 from tracejail.errors import InputOutputError
@@ -109,7 +109,7 @@ def _one(
         watch = watch._replace(jail=How.TYPE)   # what is mounted there is not the jail's
     row = Row(watch.jail, stamp(inside, watch.jail), watch.host, stamp(outside, watch.host))
     before = work.known.rows.get(entry.path)
-    first, second = Judged(""), Judged("")
+    first = second = _SAME
     if before is None or work.full or (before.jail_how, before.jail) != (row.jail_how, row.jail):
         first = _in_jail(work, entry, watch, inside, before is not None)
     owner = work.owners.get(entry.path, ("", "")) if work.owners else (entry.package, entry.version)
@@ -146,6 +146,7 @@ def _kind(work: _Looking, entry: Entry, judged: Judged) -> tuple[Kind, str]:
 
 
 _GONE = "gone"
+_SAME = Judged("")
 
 
 def _note_jail(work: _Looking, entry: Entry, judged: Judged, inside: os.stat_result | None) -> None:
@@ -164,8 +165,10 @@ def _note_jail(work: _Looking, entry: Entry, judged: Judged, inside: os.stat_res
 
 
 def _in_jail(work: _Looking, entry: Entry, watch: Watch, inside: os.stat_result | None, known: bool) -> Judged:
+    if inside is not None and not (known or work.full) and is_plainly_same(entry, inside, watch.jail):
+        return _SAME
     if inside is None:
-        return Judged("") if watch.may_go else Judged(_GONE, Bytes.OTHER)
+        return _SAME if watch.may_go else Judged(_GONE, Bytes.OTHER)
     there = _object(work.tree.fd, entry.path, inside, STRAIGHT)
     judged = judge_jail(entry, there, watch.jail, work.owned)
     if entry.type is not EntryType.FILE or there.type is not EntryType.FILE or watch.jail is not How.WHOLE:
@@ -181,6 +184,8 @@ def _in_jail(work: _Looking, entry: Entry, watch: Watch, inside: os.stat_result 
 def _on_host(work: _Looking, entry: Entry, watch: Watch, outside: os.stat_result | None, known: bool) -> Judged:
     if outside is None:
         return Judged(_GONE, Bytes.OTHER)
+    if not (known or work.full) and is_plainly_same(entry, outside, watch.host):
+        return _SAME
     there = _object(work.host.fd, entry.path, outside, LED)
     judged = judge_host(entry, there, watch.host)
     if there.type is not entry.type or watch.host is not How.WHOLE:

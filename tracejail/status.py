@@ -12,13 +12,11 @@ from tracejail.drift.compare import How
 from tracejail.drift.nouns import Drift, Kind, Upgrade
 from tracejail.drift.stamps import Stamps, stamp
 from tracejail.errors import InputOutputError, TracejailError, UsageError
-from tracejail.foreign import settled
 from tracejail.jail.upkeep import is_pending, name_in_root
 from tracejail.kernel.survey import LED, STRAIGHT, by_directory, survey
 from tracejail.looking import Look, beside, look
 from tracejail.manifest import read_manifest, select
 from tracejail.model import Entry, EntryType, Manifest
-from tracejail.needs import needs
 from tracejail.remembered import base_of, key_of, recall, remember
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.packages import Owner, owners
@@ -135,6 +133,8 @@ def report_of(path: str, manifest: Manifest, known: Stamps, wanted: Wanted, host
     """How one jail stands. Raises TracejailError."""
     jail, root = wanted.jail or manifest.jail, wanted.host_root or manifest.host.root
     if any(entry.hosts for entry in manifest.entries):
+        from tracejail.foreign import settled   # of merged manifests only
+
         manifest = settled(hosts.open(root), manifest).manifest
     with opened_jail(jail) as fd:
         found = look_at(path, manifest, known, fd, jail, root, wanted.full, hosts)
@@ -166,6 +166,8 @@ def needed(host: HostRoot, found: Look) -> list[Drift]:
     changed = [row.path for row in found.rows if row.kind is Kind.PATCHED]
     if not changed:
         return []
+    from tracejail.needs import needs   # it reads ELF files, and most looks end without
+
     entries: dict[str, Entry] = {entry.path: entry for entry in found.manifest.entries}
     for path in changed:
         node = next(survey(host.fd, by_directory((path,)), LED))[1]

@@ -10,16 +10,18 @@ from dataclasses import asdict
 
 from tracejail.drift.nouns import Drift, Kind, Upgrade
 from tracejail.errors import TracejailError, UsageError
-from tracejail.model import LearnResult, Manifest
 from tracejail.status import Hosts, Report, Wanted, manifests_in
 from tracejail.status import status as look
-from tracejail.update import Updated, Wish, roll_back
-from tracejail.update import update as bring_over
 
 from .escape import escape
 from .hooks import hook
 from .options import PROVES, Fields, need, trial_options
 from .progress import Talk
+
+TYPE_CHECKING = False  # mypy takes it for true; status has no time to import what only update needs
+if TYPE_CHECKING:
+    from tracejail.model import LearnResult, Manifest
+    from tracejail.update import Prove, Updated
 
 _PLACE = "/var/lib/tracejail"   # of manifests, for --all
 _MOST = 20                      # lines of one kind, without -v
@@ -51,6 +53,9 @@ def update(fields: Fields, arguments: list[str], talk: Talk) -> int:
     rollback = bool(fields.get("rollback"))
     if rollback and fields.get("verify"):
         raise UsageError("update: --rollback and --verify", "leave out one of them; tracejail verify shows how it stands then")
+    from tracejail.update import Updated, Wish, roll_back
+    from tracejail.update import update as bring_over
+
     paths = _paths(fields, arguments)
     hosts = Hosts()
     done = []
@@ -90,7 +95,7 @@ def _paths(fields: Fields, arguments: list[str]) -> list[str]:
     return paths
 
 
-def _proof(path: str, fields: Fields, talk: Talk):  # type: ignore[no-untyped-def]
+def _proof(path: str, fields: Fields, talk: Talk) -> Prove:
     def prove(manifest: Manifest, jail: str) -> LearnResult:
         from tracejail.verify import verify
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from enum import Enum, IntEnum
 from typing import NamedTuple
@@ -62,6 +64,18 @@ def watches(manifest: Manifest) -> Callable[[Entry], Watch]:
         return Watch(whole, host, may_go)
 
     return watch
+
+
+def is_plainly_same(entry: Entry, status: os.stat_result, how: How) -> bool:
+    """Whether a stat(2) has all that the manifest says, so that nothing else need be asked: of most files it has."""
+    if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+        return False
+    if entry.type is EntryType.FILE:
+        return (
+            how is How.WHOLE and status.st_mode == stat.S_IFREG | entry.mode and status.st_size == entry.size
+            and entry.mtime_ns != 0 and status.st_mtime_ns == entry.mtime_ns and not entry.xattrs and bool(entry.sha256)
+        )
+    return how is How.DIRECTORY and status.st_mode == stat.S_IFDIR | entry.mode
 
 
 def judge_jail(entry: Entry, there: Object, how: How, owned: bool) -> Judged:
