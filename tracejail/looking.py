@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tracejail.contents import contents_of
 from tracejail.drift.compare import Bytes, How, Judged, Watch, is_plainly_same, judge_host, judge_jail, watches
 from tracejail.drift.nouns import Drift, Kind, Object, object_of
-from tracejail.drift.stamps import Row, Stamps, is_settled, stamp
+from tracejail.drift.stamps import NEVER, Row, Stamps, meaning, settled_stamp, stamp
 from tracejail.errors import InputOutputError
 from tracejail.jail.build import Contents
 from tracejail.jail.content import digest_of
@@ -56,13 +56,16 @@ class _Looking:
     owners: Mapping[str, Owner]
     make: Contents
     owned: bool
+    same_manifest: bool
 
 
 def look(
-    manifest: Manifest, host: HostRoot, jail: int, known: Stamps, owners: Mapping[str, Owner], full: bool = False
+    manifest: Manifest, host: HostRoot, jail: int, known: Stamps, same_manifest: bool, owners: Mapping[str, Owner],
+    full: bool = False,
 ) -> Look:
-    """Compare all. `jail` is a descriptor of the jail's root; `known` is what an earlier look remembers, `owners` the package
-    of each path of the host ({} where it has no data base); with `full` each file is read.
+    """Compare all. `jail` is a descriptor of the jail's root; `known` is what an earlier look remembers, and whether that was
+    of the `same_manifest` in each word; `owners` the package of each path of the host ({} where it has no data base); with
+    `full` each file is read.
 
     Raises InputOutputError.
     """
@@ -70,7 +73,7 @@ def look(
     tree = open_tree(jail, f"{manifest.jail}: ")
     work = _Looking(
         found, host, tree, known, full, owners, contents_of(host, manifest.entries, manifest.accounts),
-        os.fstat(jail).st_uid == 0,
+        os.fstat(jail).st_uid == 0, same_manifest,
     )
     watch = watches(manifest)
     watched = [(entry, watch(entry)) for entry in manifest.entries]
@@ -83,7 +86,6 @@ def look(
         found.beside = beside(jail, inside, [*(place.path for place in manifest.written), *name_in_root(jail)])
     except OSError as error:
         raise InputOutputError(f"{manifest.jail}: {error.strerror or error}", "see whether the jail is sound") from None
-    found.stamps.entries = len(watched)
     return found
 
 
@@ -107,17 +109,21 @@ def _one(
 ) -> None:
     if inside is not None and inside.st_dev != work.tree.device and is_mounted(work.tree.fd, entry.path):
         watch = watch._replace(jail=How.TYPE)   # what is mounted there is not the jail's
-    row = Row(watch.jail, stamp(inside, watch.jail), watch.host, stamp(outside, watch.host))
+    row = Row(watch.jail, stamp(inside, watch.jail), watch.host, stamp(outside, watch.host), meaning(entry))
     before = work.known.rows.get(entry.path)
+    if before is not None and before.meant != row.meant:
+        before = _OTHER
     first = second = _SAME
     if before is None or work.full or (before.jail_how, before.jail) != (row.jail_how, row.jail):
         first = _in_jail(work, entry, watch, inside, before is not None)
     owner = work.owners.get(entry.path, ("", "")) if work.owners else (entry.package, entry.version)
     moved = watch.host is How.WHOLE and owner != (entry.package, entry.version)
+    if entry.content in _OF_OTHERS and not work.same_manifest:
+        before = _OTHER
     if watch.host and (before is None or work.full or moved or (before.host_how, before.host) != (row.host_how, row.host)):
         second = _on_host(work, entry, watch, outside, before is not None or moved)
     found = work.found
-    if second.words or second.bytes is not Bytes.SAME:
+    if second != _SAME:
         kind, words = _kind(work, entry, second)
         found.rows.append(Drift(entry.path, kind, words, owner[0] or entry.package, entry.version, owner[1]))
         found.touched.add(entry.path)
@@ -126,12 +132,11 @@ def _one(
         found.touched.add(entry.path)
     elif outside is not None and watch.host is How.WHOLE and entry.mtime_ns not in (0, outside.st_mtime_ns):
         found.touched.add(entry.path)   # the same bytes with another time: some programs compare times
-    if first.words or first.bytes is not Bytes.SAME:
+    if first != _SAME:
         _note_jail(work, entry, first, inside)
-    elif not second.words and second.bytes is Bytes.SAME and not moved and (
-        is_settled(row.jail, row.jail_how, now) and is_settled(row.host, row.host_how, now)
-    ):
-        found.stamps.rows[entry.path] = row
+    row.jail = NEVER if first != _SAME else settled_stamp(row.jail, row.jail_how, now)
+    row.host = NEVER if second != _SAME or moved else settled_stamp(row.host, row.host_how, now)
+    found.stamps.rows[entry.path] = row
 
 
 def _kind(work: _Looking, entry: Entry, judged: Judged) -> tuple[Kind, str]:
@@ -146,6 +151,8 @@ def _kind(work: _Looking, entry: Entry, judged: Judged) -> tuple[Kind, str]:
 
 
 _GONE = "gone"
+_OTHER = Row(How.WHOLE, NEVER, How.WHOLE, NEVER)
+_OF_OTHERS = (Content.LD_CACHE, Content.NSSWITCH, Content.ACCOUNTS)   # made by what else is in the manifest
 _SAME = Judged("")
 
 
@@ -190,8 +197,6 @@ def _on_host(work: _Looking, entry: Entry, watch: Watch, outside: os.stat_result
     judged = judge_host(entry, there, watch.host)
     if there.type is not entry.type or watch.host is not How.WHOLE:
         return judged
-    if entry.type is EntryType.SYMLINK and judged.bytes is Bytes.OTHER:
-        return _with(judged, f"leads to {there.target}, led to {entry.target}")
     if entry.type is not EntryType.FILE:
         return judged
     made = entry.content is not Content.HOST

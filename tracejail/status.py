@@ -156,7 +156,9 @@ def look_at(
     host = hosts.open(root)
     base = hosts.base(root)
     packages = hosts.owners(root, (entry.path for entry in manifest.entries))
-    found = look(manifest, host, fd, known if known.key == key else Stamps(), packages, full)
+    if known.key[4:] != key[4:]:
+        known = Stamps()
+    found = look(manifest, host, fd, known, known.key == key, packages, full)
     found.stamps.key, found.stamps.base = key, base
     return found
 
@@ -226,7 +228,7 @@ def _ask_for_packages(slow: list[tuple[str, Manifest, Stamps]], wanted: Wanted, 
 
 def _by_stamps(path: str, known: Stamps, wanted: Wanted, hosts: Hosts) -> Report | None:
     """The report of a jail in which nothing moved since it was looked at, by the stamps alone; None where that can't be said."""
-    if not known.whole or len(known.key) != 6:
+    if len(known.key) != 6:
         return None
     jail, root = str(known.key[4]), str(known.key[5])
     if any(given and os.path.abspath(given) != own for given, own in ((wanted.jail, jail), (wanted.host_root, root))):
@@ -244,6 +246,6 @@ def _by_stamps(path: str, known: Stamps, wanted: Wanted, hosts: Hosts) -> Report
             if any(rows[at].host != stamp(one, rows[at].host_how) for at, one in outside):
                 return None
             written = [*(at for at, row in rows.items() if row.jail_how == How.TYPE), *name_in_root(fd)]
-            return Report(path, jail, root, known.entries, beside=tuple(beside(fd, inside, written)))
+            return Report(path, jail, root, len(rows), beside=tuple(beside(fd, inside, written)))
     except (OSError, TracejailError):
         return None

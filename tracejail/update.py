@@ -405,9 +405,8 @@ def _prove(stage: Staging, at: Upkeep, steps: list[Step], manifest: Manifest, pr
 def _look_again(path: str, at: Upkeep, wish: Wish, way: _Way) -> None:
     """Remember what is there now, so that the next status is quick."""
     with contextlib.suppress(TracejailError):
-        forget(path)
         manifest = read_manifest(path)
-        found = look_at(path, manifest, Stamps(), at.root, at.jail, wish.host_root or manifest.host.root, False, Hosts())
+        found = look_at(path, manifest, way.found.stamps, at.root, at.jail, wish.host_root or manifest.host.root, False, Hosts())
         remember(path, found.stamps)
 
 

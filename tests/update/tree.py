@@ -35,6 +35,7 @@ class Host:
 
     def __init__(self, top: Path) -> None:
         self.top = top
+        self.packages = _packages()
         for name in ("usr/bin", LIB, "usr/lib64", "etc", "var/lib/dpkg/info"):
             (top / name).mkdir(parents=True)
         for name in ("bin", "lib", "lib64"):
@@ -46,14 +47,16 @@ class Host:
         self.write("etc/group", "root:x:0:\ndaemon:x:1:\n")
         self.write("etc/hello.conf", "world\n")
         self.write("etc/ld.so.conf", f"/{LIB}\n")
-        self.packages: dict[str, tuple[str, list[str]]] = {
-            "hello": ("1.0", ["/usr/bin/hello", "/etc/hello.conf"]),
-            "libgreet1": ("1.0-1", [f"/{LIB}/libgreet.so.1", f"/{LIB}/libgreet.so.1.0"]),
-            "libc6:amd64": ("2.36", [f"/{LIB}/libc.so.6"]),
-        }
         self.greet("\"hello\"")
         self.compile(HELLO, "usr/bin/hello", f"{top}/{LIB}/libgreet.so.1.0")
         self.settle()
+
+    @classmethod
+    def there(cls, top: Path) -> Host:
+        """A copy of one that was made."""
+        host = cls.__new__(cls)
+        host.top, host.packages = top, _packages()
+        return host
 
     def write(self, path: str, text: str) -> None:
         (self.top / path).write_text(text)
@@ -89,6 +92,14 @@ class Host:
         """Another version of a package, with further paths."""
         self.packages[package] = version, [*self.packages.get(package, ("", []))[1], *more]
         self.settle()
+
+
+def _packages() -> dict[str, tuple[str, list[str]]]:
+    return {
+        "hello": ("1.0", ["/usr/bin/hello", "/etc/hello.conf"]),
+        "libgreet1": ("1.0-1", [f"/{LIB}/libgreet.so.1", f"/{LIB}/libgreet.so.1.0"]),
+        "libc6:amd64": ("2.36", [f"/{LIB}/libc.so.6"]),
+    }
 
 
 def tracejail(*words: str | Path, timeout: float = 120) -> Done:

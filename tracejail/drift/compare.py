@@ -93,7 +93,7 @@ def judge_jail(entry: Entry, there: Object, how: How, owned: bool) -> Judged:
         words.append(f"mode {entry.mode:04o} -> {there.mode:04o}")
     if owned and (there.uid, there.gid) != (entry.uid, entry.gid):
         words.append(f"owner {entry.uid}:{entry.gid} -> {there.uid}:{there.gid}")
-    return Judged(", ".join(words), _bytes(entry, there, there.mtime_ns))
+    return _judged(entry, there, words)
 
 
 def judge_host(entry: Entry, there: Object, how: How) -> Judged:
@@ -111,17 +111,26 @@ def judge_host(entry: Entry, there: Object, how: How) -> Judged:
         words.append(f"owner {entry.uid}:{entry.gid} -> {there.uid}:{there.gid}")
     if entry.type is EntryType.FILE and entry.content is not Content.HOST:
         return Judged(", ".join(words), Bytes.UNSURE)   # what would be made of it now has to be made
-    return Judged(", ".join(words), _bytes(entry, there, there.mtime_ns))
+    return _judged(entry, there, words)
 
 
-def _bytes(entry: Entry, there: Object, mtime_ns: int) -> Bytes:
+def _judged(entry: Entry, there: Object, words: list[str]) -> Judged:
+    content = _bytes(entry, there)
+    if content is Bytes.OTHER and entry.type is EntryType.SYMLINK:
+        words.append(f"leads to {there.target}, led to {entry.target}")
+    elif content is Bytes.OTHER and entry.device is not None:
+        words.append("another device")
+    return Judged(", ".join(words), content)
+
+
+def _bytes(entry: Entry, there: Object) -> Bytes:
     match entry.type:
         case EntryType.FILE:
             if not entry.sha256:
                 return Bytes.UNSURE
             if there.size != entry.size:
                 return Bytes.OTHER
-            return Bytes.SAME if entry.mtime_ns and mtime_ns == entry.mtime_ns else Bytes.UNSURE
+            return Bytes.SAME if entry.mtime_ns and there.mtime_ns == entry.mtime_ns else Bytes.UNSURE
         case EntryType.SYMLINK:
             return Bytes.SAME if there.target == entry.target else Bytes.OTHER
         case EntryType.CHARACTER | EntryType.BLOCK:

@@ -12,38 +12,36 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from tracejail.model import Entry
+
 from .compare import How
 
 FORMAT = 1
 _SETTLED = 2_000_000_000   # ns: what changed less than this ago may change again within one tick of the clock
 Stamp = tuple[int, int]
 GONE: Stamp = (0, -1)      # of what the program itself takes away
+NEVER: Stamp = (-1, -1)    # of what is to be read at the next look, whatever its size and time
 
 
 @dataclass(slots=True)
 class Row:
-    """An entry that was found as it should be: how it was looked at, and the stamps on both sides."""
+    """An entry that was looked at: how, and the stamps of what was as it should be, on both sides; else NEVER."""
 
     jail_how: int
     jail: Stamp
     host_how: int
     host: Stamp
+    meant: str = ""    # what the manifest said of it then
 
 
 @dataclass(slots=True)
 class Stamps:
     """Those of one manifest. `key` tells which manifest, jail and host they are of, `base` in which state the host's package
-    data base was; `entries` is how many the manifest has."""
+    data base was."""
 
     key: list[object] = field(default_factory=list)
     base: list[object] = field(default_factory=list)
-    entries: int = 0
     rows: dict[str, Row] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> bool:
-        """Whether all of the manifest was as it should be."""
-        return bool(self.rows) and len(self.rows) == self.entries
 
 
 def stamp(status: os.stat_result | None, how: int) -> Stamp:
@@ -59,16 +57,21 @@ def stamp(status: os.stat_result | None, how: int) -> Stamp:
     return status.st_mode, status.st_uid << 32 | status.st_gid
 
 
-def is_settled(one: Stamp, how: int, now_ns: int) -> bool:
-    """Whether a stamp tells the state that was looked at from any later one."""
-    return how != How.WHOLE or now_ns - one[1] > _SETTLED
+def meaning(entry: Entry) -> str:
+    """What a manifest says of an entry, in few characters: stamps of another saying tell nothing."""
+    return f"{entry.sha256[:16]}{entry.target} {entry.mode:o} {entry.uid} {entry.gid}"
+
+
+def settled_stamp(one: Stamp, how: int, now_ns: int) -> Stamp:
+    """A stamp that tells the state which was looked at from any later one, else NEVER."""
+    return one if how != How.WHOLE or now_ns - one[1] > _SETTLED else NEVER
 
 
 def dump_stamps(stamps: Stamps) -> str:
     """As text."""
-    rows = [[path, row.jail_how, *row.jail, row.host_how, *row.host] for path, row in stamps.rows.items()]
+    rows = [[path, row.jail_how, *row.jail, row.host_how, *row.host, row.meant] for path, row in stamps.rows.items()]
     return json.dumps(
-        {"stamps": FORMAT, "key": stamps.key, "base": stamps.base, "entries": stamps.entries, "rows": rows},
+        {"stamps": FORMAT, "key": stamps.key, "base": stamps.base, "rows": rows},
         separators=(",", ":"),
     )
 
@@ -79,7 +82,7 @@ def load_stamps(text: str) -> Stamps:
         raw = json.loads(text)
         if raw["stamps"] != FORMAT:
             return Stamps()
-        rows = {path: Row(jh, (ja, jb), hh, (ha, hb)) for path, jh, ja, jb, hh, ha, hb in raw["rows"]}
-        return Stamps(list(raw["key"]), list(raw["base"]), int(raw["entries"]), rows)
+        rows = {path: Row(jh, (ja, jb), hh, (ha, hb), meant) for path, jh, ja, jb, hh, ha, hb, meant in raw["rows"]}
+        return Stamps(list(raw["key"]), list(raw["base"]), rows)
     except (ValueError, KeyError, TypeError):
         return Stamps()
