@@ -117,7 +117,7 @@ def _one(
     if before is None or work.full or (before.jail_how, before.jail) != (row.jail_how, row.jail):
         first = _in_jail(work, entry, watch, inside, before is not None)
     owner = work.owners.get(entry.path, ("", "")) if work.owners else (entry.package, entry.version)
-    moved = watch.host is How.WHOLE and owner != (entry.package, entry.version)
+    moved = watch.host is How.WHOLE and _bare(owner) != _bare((entry.package, entry.version))
     if entry.content in _OF_OTHERS and not work.same_manifest:
         before = _OTHER
     if watch.host and (before is None or work.full or moved or (before.host_how, before.host) != (row.host_how, row.host)):
@@ -137,6 +137,11 @@ def _one(
     row.jail = NEVER if first != _SAME else settled_stamp(row.jail, row.jail_how, now)
     row.host = NEVER if second != _SAME or moved else settled_stamp(row.host, row.host_how, now)
     found.stamps.rows[entry.path] = row
+
+
+def _bare(owner: Owner) -> Owner:
+    # With or without its architecture: dpkg says it where there may be several of one package.
+    return owner[0].partition(":")[0], owner[1]
 
 
 def _kind(work: _Looking, entry: Entry, judged: Judged) -> tuple[Kind, str]:

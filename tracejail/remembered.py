@@ -64,8 +64,3 @@ def remember(manifest_path: str, stamps: Stamps) -> None:
                 stream.truncate(0)
                 stream.write(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
 
-
-def forget(manifest_path: str) -> None:
-    """Take them away."""
-    with contextlib.suppress(OSError):
-        os.unlink(place_of(manifest_path))

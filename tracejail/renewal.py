@@ -103,7 +103,7 @@ def _brought(
     supply.on_paper = True
     supply.supplied.update(entries)
     kept = []
-    for row in asked.new:
+    for row in sorted(asked.new, key=lambda row: row.how == "symlink"):
         found = supply.resolve("/", "/", row.path, follow=True)
         if found.place is not Place.FOUND:
             continue
@@ -113,7 +113,8 @@ def _brought(
             continue
         supply.bring(found)
         # What a link leads to is there for the reason that the link is there for.
-        led = entries.get(row.needed_by) if row.how in ("link", "symlink") else None
+        led = entries.get(row.needed_by)
+        led = led if led and led.type is EntryType.SYMLINK else None
         origin = _ORIGINS.get(row.how) or (led.origin if led and led.origin is not Origin.SYMLINK else Origin.ELF_NEEDED)
         by = entries.get(row.needed_by) or supply.ledger.entries.get(row.needed_by)
         supply.note(found, origin, by.because if led and by else None, led.kind if led else None, via=row.needed_by)
@@ -153,7 +154,8 @@ def _assembled(
     packages: Mapping[str, Owner],
 ) -> Manifest:
     """`as_before` are entries that the host's files have no say in: those that are written to, and those that stay."""
-    done = [as_before.get(entry.path, entry) for entry in with_digests(host, list(entries.values()), manifest.accounts)]
+    fresh = [entry for path, entry in entries.items() if path not in as_before]
+    done = [*with_digests(host, fresh, manifest.accounts), *(entry for path, entry in as_before.items() if path in entries)]
     done = [replace(entry, hard_link="") if entry.hard_link and entry.hard_link not in entries else entry for entry in done]
     identity = replace(host_identity(host), kernel=manifest.host.kernel, architecture=manifest.host.architecture)
     made = replace(manifest, host=identity, entries=tuple(sorted(done, key=lambda entry: entry.path)))

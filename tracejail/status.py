@@ -133,7 +133,7 @@ def report_of(path: str, manifest: Manifest, known: Stamps, wanted: Wanted, host
     """How one jail stands. Raises TracejailError."""
     jail, root = wanted.jail or manifest.jail, wanted.host_root or manifest.host.root
     if any(entry.hosts for entry in manifest.entries):
-        from tracejail.foreign import settled   # of merged manifests only
+        from tracejail.foreign import settled  # of merged manifests only
 
         manifest = settled(hosts.open(root), manifest).manifest
     with opened_jail(jail) as fd:
@@ -168,7 +168,7 @@ def needed(host: HostRoot, found: Look) -> list[Drift]:
     changed = [row.path for row in found.rows if row.kind is Kind.PATCHED]
     if not changed:
         return []
-    from tracejail.needs import needs   # it reads ELF files, and most looks end without
+    from tracejail.needs import needs  # it reads ELF files, and most looks end without
 
     entries: dict[str, Entry] = {entry.path: entry for entry in found.manifest.entries}
     for path in changed:

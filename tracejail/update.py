@@ -47,7 +47,7 @@ from tracejail.looking import Look
 from tracejail.manifest import pieces, read_manifest, write_manifest
 from tracejail.model import Entry, LearnResult, Manifest
 from tracejail.needs import Needs
-from tracejail.remembered import forget, recall, remember
+from tracejail.remembered import recall, remember
 from tracejail.renewal import Renewed, renewed
 from tracejail.replaceable import read_former
 from tracejail.resolve.host import HostRoot
@@ -149,7 +149,6 @@ def roll_back(path: str, wish: Wish) -> Updated:
         with _file_errors(jail):
             turn(at, back)
         _carry_out(at, path)
-        forget(path)
         restart = to_restart(jail, {step.was: step.path for step in back.steps if step.was})
         entries = len(read_manifest(path).entries)
         return Updated(

@@ -154,7 +154,8 @@ def test_what_is_made_is_compared_as_it_would_be_made(ground: Ground) -> None:
 
 def test_an_account_that_the_jail_has(tmp_path: Path, ground: Ground) -> None:
     text = ground.manifest.read_text()
-    done = tracejail("learn", "--append", "--from", ground.host.top, "-j", ground.jail, "--include", "/etc/passwd", "/usr/bin/hello")
+    words = ("--from", ground.host.top, "-j", ground.jail, "--include", "/etc/passwd")
+    done = tracejail("learn", "--append", *words, "/usr/bin/hello")
     assert done.status == 0, done.err
     assert "passwd" not in text
     passwd = ground.host.top / "etc/passwd"
