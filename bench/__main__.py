@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import calls, learning, programs, scaling, start
+from . import calls, learning, programs, scaling, start, upkeep
 from .bench import Bench, opened
 from .machine import facts
 from .peers import NEEDED, gather, install, install_wished
@@ -24,6 +24,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Table]]] = {
     "programs": programs.section,
     "learning": learning.section,
     "scaling": scaling.section,
+    "upkeep": upkeep.section,
 }
 INTRODUCTION = """# What tracejail costs, beside native runs and its peers
 

@@ -24,6 +24,7 @@ ALLOWED = {
     "trace": {"trace", "kernel", "model", "errors"},
     "resolve": {"resolve", "kernel", "model", "errors"},
     "jail": {"jail", "kernel", "model", "errors"},
+    "drift": {"drift", "model", "errors"},
     "trial": {"trial", "trace", "resolve", "jail", "kernel", "model", "errors", "show"},
 }
 # Third-party and ctypes: the one module (or layer) that may import it.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tracejail.drift.compare import How
 from tracejail.drift.nouns import Drift, Kind, Upgrade
 from tracejail.drift.stamps import Stamps, stamp
 from tracejail.errors import InputOutputError, TracejailError, UsageError
 from tracejail.jail.upkeep import is_pending, name_in_root
+from tracejail.kernel.processes import in_child
 from tracejail.kernel.survey import LED, STRAIGHT, by_directory, survey
 from tracejail.looking import Look, beside, look
 from tracejail.manifest import read_manifest, select
@@ -20,6 +23,8 @@ from tracejail.model import Entry, EntryType, Manifest
 from tracejail.remembered import base_of, key_of, recall, remember
 from tracejail.resolve.host import HostRoot, open_host_root
 from tracejail.resolve.packages import Owner, owners
+
+_FEW = 3   # manifests that are read sooner than a process is started for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +103,54 @@ def manifests_in(words: Sequence[str]) -> list[str]:
 def status(paths: Sequence[str], wanted: Wanted) -> Iterator[Report]:
     """How each jail stands, one after the other. What keeps one from being looked at is its report's `error`."""
     hosts = Hosts()
-    slow: list[tuple[str, Manifest, Stamps]] = []
-    quick: dict[str, Report] = {}
-    # Of those that must be read the packages are asked for at once.
-    for path in paths:
+    done: dict[str, Report] = {}
+    slow = []
+    for path in dict.fromkeys(paths):
         began = time.monotonic()
+        report = None if wanted.full or wanted.label else _by_stamps(path, recall(path), wanted, hosts)
+        if report is None:
+            slow.append(path)
+        else:
+            done[path] = replace(report, seconds=time.monotonic() - began)
+    # Where there are many to be read, each processor reads some.
+    count = max(1, min(len(os.sched_getaffinity(0)), len(slow) // _FEW))
+    parts = [slow[at::count] for at in range(count)]
+    others = [in_child(partial(_as_bytes, part, wanted, hosts)) for part in parts[1:]]
+    reports = _looked_at(parts[0], wanted, hosts)
+    for part, given in zip(parts[1:], others, strict=True):
+        data = given()
+        reports += pickle.loads(data) if data else _looked_at(part, wanted, hosts)
+    done.update((report.manifest, report) for report in reports)
+    yield from (done[path] for path in dict.fromkeys(paths))
+
+
+def _as_bytes(paths: Sequence[str], wanted: Wanted, hosts: Hosts) -> bytes:
+    return pickle.dumps(_looked_at(paths, wanted, hosts))
+
+
+def _looked_at(paths: Sequence[str], wanted: Wanted, hosts: Hosts) -> list[Report]:
+    """The reports of those whose manifests are to be read. The packages of all of them are asked for at once."""
+    reports = []
+    read: list[tuple[str, Manifest]] = []
+    for path in paths:
         try:
-            known = recall(path)
-            report = None if wanted.full or wanted.label else _by_stamps(path, known, wanted, hosts)
-            if report is None:
-                slow.append((path, select(read_manifest(path), wanted.label), known))
-                continue
+            read.append((path, select(read_manifest(path), wanted.label)))
         except TracejailError as error:
-            report = Report(path, error=error.message, hint=error.hint, status=error.status)
-        quick[path] = replace(report, seconds=time.monotonic() - began)
-    _ask_for_packages(slow, wanted, hosts)
-    rest = {path: (manifest, known) for path, manifest, known in slow}
-    for path in paths:
-        if path in quick:
-            yield quick[path]
-            continue
+            reports.append(Report(path, error=error.message, hint=error.hint, status=error.status))
+    asked: dict[str, set[str]] = {}
+    for _, manifest in read:
+        asked.setdefault(wanted.host_root or manifest.host.root, set()).update(entry.path for entry in manifest.entries)
+    for root, some in asked.items():
+        with contextlib.suppress(TracejailError):   # whoever looks at it hears of it again
+            hosts.owners(root, some)
+    for path, manifest in read:
         began = time.monotonic()
-        manifest, known = rest.pop(path, (None, Stamps()))
-        if manifest is None:
-            continue   # named twice
         try:
-            report = report_of(path, manifest, known, wanted, hosts)
+            report = report_of(path, manifest, recall(path), wanted, hosts)
         except TracejailError as error:
             report = Report(path, manifest.jail, error=error.message, hint=error.hint, status=error.status)
-        yield replace(report, seconds=time.monotonic() - began)
+        reports.append(replace(report, seconds=time.monotonic() - began))
+    return reports
 
 
 def report_of(path: str, manifest: Manifest, known: Stamps, wanted: Wanted, hosts: Hosts) -> Report:
@@ -215,15 +239,6 @@ def _key(path: str, jail: str, root: str) -> list[object]:
         return [*key_of(path), os.path.abspath(jail), os.path.abspath(root)]
     except OSError as error:
         raise InputOutputError(f"{path}: {os.strerror(error.errno or 0)}", "see whether it is still there") from None
-
-
-def _ask_for_packages(slow: list[tuple[str, Manifest, Stamps]], wanted: Wanted, hosts: Hosts) -> None:
-    paths: dict[str, set[str]] = {}
-    for _, manifest, _ in slow:
-        paths.setdefault(wanted.host_root or manifest.host.root, set()).update(entry.path for entry in manifest.entries)
-    for root, some in paths.items():
-        with contextlib.suppress(TracejailError):   # whoever looks at it hears of it again
-            hosts.owners(root, some)
 
 
 def _by_stamps(path: str, known: Stamps, wanted: Wanted, hosts: Hosts) -> Report | None:

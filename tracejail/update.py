@@ -1,4 +1,4 @@
-"""The use case `update`: a jail and its manifest brought to what the host has now, or back to what they were before.
+"""The use case `update`: a jail and its manifest brought to what the host has now.
 
 In this order: an update that was killed is finished; the jail is looked at; the manifest is renewed; all that comes in is
 made ready beside the jail; it is proven in a copy, if that is asked for; the changes are committed, done, and the manifest
@@ -11,40 +11,31 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tracejail.changes import Action, Change, Plan, plan_changes, steps_of, to_stage
+from tracejail.committed import AFTER, BEFORE, carry_out, file_errors, finish, locked
 from tracejail.contents import contents_of, times_of
 from tracejail.drift.nouns import Drift, Kind, Upgrade
 from tracejail.drift.stamps import Stamps
-from tracejail.errors import InputOutputError, SourceChangedError, TracejailError, UsageError
+from tracejail.errors import SourceChangedError, TracejailError
 from tracejail.jail.build import populate
 from tracejail.jail.copy import copy_tree
 from tracejail.jail.journal import (
     JOURNAL,
-    ChangedError,
     Journal,
     Step,
-    StuckError,
-    close_journal,
     copy_in,
-    do_all,
-    give_up,
-    inode_at,
     keep_all,
-    read_journal,
-    turn,
-    turned,
-    undo_all,
     write_journal,
 )
 from tracejail.jail.remove import remove_tree
-from tracejail.jail.staging import Staging, staging
+from tracejail.jail.staging import Staging
 from tracejail.jail.tree import Tree, open_tree
-from tracejail.jail.upkeep import FORMER, NEXT, PENDING, Upkeep, clear, folder, has, is_pending, make_folder, move, settle, upkeep
+from tracejail.jail.upkeep import NEXT, PENDING, Upkeep, clear, folder, is_pending, make_folder, move, settle
 from tracejail.looking import Look
-from tracejail.manifest import pieces, read_manifest, write_manifest
+from tracejail.manifest import pieces, read_manifest
 from tracejail.model import Entry, LearnResult, Manifest
 from tracejail.needs import Needs
 from tracejail.remembered import recall, remember
@@ -54,7 +45,6 @@ from tracejail.resolve.host import HostRoot
 from tracejail.restarts import Restart, to_restart
 from tracejail.status import Hosts, look_at, needed, opened_jail, upgrades
 
-_BEFORE, _AFTER = "before.json", "after.json"
 _TRIES = 5   # of an update whose sources change while they are copied
 
 # A run of the manifest's command in the jail at a path.
@@ -113,8 +103,8 @@ def update(path: str, wish: Wish, hosts: Hosts) -> Updated:
         with opened_jail(jail) as fd:
             done = _dry(path, jail, fd, wish, hosts)
         return replace(done, seconds=time.monotonic() - began)
-    with _locked(jail) as (stage, at):
-        finished = _finish(at, path)
+    with locked(jail) as (stage, at):
+        finished = finish(at, path)
         for tries in range(_TRIES):
             try:
                 done = _bring_over(path, stage, at, wish, hosts)
@@ -124,135 +114,6 @@ def update(path: str, wish: Wish, hosts: Hosts) -> Updated:
                     raise
                 hosts = Hosts()   # a package manager is at work
         return replace(done, finished=finished, seconds=time.monotonic() - began)
-
-
-def roll_back(path: str, wish: Wish) -> Updated:
-    """Bring one jail and its manifest back to what they were before the last update; a second call brings the update again.
-
-    Raises TracejailError: UsageError where there is nothing to go back to, or it was changed since.
-    """
-    began = time.monotonic()
-    path = os.path.abspath(path)
-    manifest = read_former(path)
-    jail = os.path.abspath(wish.jail or manifest.jail)
-    with _locked(jail) as (_, at):
-        finished = _finish(at, path)
-        tree = open_tree(at.root, jail)
-        if not has(at, FORMER):
-            raise UsageError(f"{jail}: there is no update to go back from", "only the last one's files are kept")
-        with _file_errors(jail), folder(at, FORMER) as fd:
-            back = turned(_read(fd, jail))
-        back = _fitting(back, tree, path, wish.force)
-        changes = tuple(Done(step.path, _action(step)) for step in back.steps)
-        if wish.dry:
-            return Updated(path, jail, len(manifest.entries), changes, bool(back.after), finished=finished)
-        with _file_errors(jail):
-            turn(at, back)
-        _carry_out(at, path)
-        restart = to_restart(jail, {step.was: step.path for step in back.steps if step.was})
-        entries = len(read_manifest(path).entries)
-        return Updated(
-            path, jail, entries, changes, bool(back.after), restart=tuple(restart), finished=finished,
-            seconds=time.monotonic() - began,
-        )
-
-
-@contextlib.contextmanager
-def _locked(jail: str) -> Iterator[tuple[Staging, Upkeep]]:
-    with opened_jail(jail), staging(jail) as stage, upkeep(jail) as at:
-        yield stage, at
-
-
-@contextlib.contextmanager
-def _file_errors(jail: str) -> Iterator[None]:
-    """What the kernel refuses, in the words of the error tree."""
-    try:
-        yield
-    except ChangedError as changed:
-        cause = f"{jail}{changed.path}: it was changed in this moment; all is left as it was"
-        raise InputOutputError(cause, "call it again") from None
-    except OSError as error:
-        cause = f"{jail}: {os.strerror(error.errno or 0)}; all is left as it was"
-        raise InputOutputError(cause, "make room there, or see whether its file system can be written") from error
-
-
-# --- what was killed --------------------------------------------------------------------------------------------------
-
-
-def _finish(at: Upkeep, path: str) -> bool:
-    """Clear what a killed update made ready, and finish one that was committed; whether there was such a one."""
-    with _file_errors(at.jail):
-        clear(at, NEXT)
-        if not has(at, PENDING):
-            return False
-        with folder(at, PENDING) as fd:
-            journal = _read(fd, at.jail)
-    if journal.root != os.fstat(at.root).st_ino:
-        clear(at, PENDING)   # of a jail that has been made anew since
-        return False
-    if os.path.realpath(journal.manifest) != os.path.realpath(path):
-        raise UsageError(
-            f"{at.jail}: an update by {journal.manifest} was killed here, and is to be finished first",
-            f"tracejail update {journal.manifest}",
-        )
-    _carry_out(at, path)
-    return True
-
-
-def _read(fd: int, jail: str) -> Journal:
-    try:
-        return read_journal(fd)
-    except ValueError:
-        hint = "look at it, and remove it; then call it again"
-        raise InputOutputError(f"{jail}: the journal of an update beside it makes no sense", hint) from None
-
-
-def _carry_out(at: Upkeep, path: str) -> None:
-    """Do what is committed, or nothing of it. Raises InputOutputError."""
-    tree = open_tree(at.root, at.jail)
-    with _file_errors(at.jail), folder(at, PENDING) as fd:
-        journal = _read(fd, at.jail)
-        try:
-            do_all(tree, fd, journal.steps)
-            try:
-                _put_manifest(fd, journal, path)
-            except BaseException:
-                undo_all(tree, fd, journal.steps)
-                raise
-        except StuckError as stuck:
-            cause = f"{at.jail}: {stuck}; some of its files are the old ones, some the new"
-            raise InputOutputError(cause, "see to it, and call it again: it goes on from here") from None
-        except BaseException:
-            give_up(at)
-            raise
-    with _file_errors(at.jail):
-        close_journal(at)
-
-
-def _put_manifest(fd: int, journal: Journal, path: str) -> None:
-    """The manifest of the state that was reached, in its place: by a rename where it is on the same file system."""
-    if not journal.after:
-        return
-    name = _AFTER if _digest_in(fd, _AFTER) == journal.after else _BEFORE
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink("manifest", dir_fd=fd)
-        os.link(name, "manifest", src_dir_fd=fd, dst_dir_fd=fd)
-        os.rename("manifest", path, src_dir_fd=fd)
-    except OSError as error:
-        if error.errno != _OTHER_FILE_SYSTEM:
-            raise
-        os.unlink("manifest", dir_fd=fd)
-        write_manifest(read_manifest(f"/proc/self/fd/{fd}/{name}"), path)
-
-
-_OTHER_FILE_SYSTEM = 18   # EXDEV
-
-
-def _digest_in(fd: int, name: str) -> str:
-    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-    with open(source, "rb") as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
 
 
 # --- the way there ----------------------------------------------------------------------------------------------------
@@ -321,13 +182,13 @@ def _bring_over(path: str, stage: Staging, at: Upkeep, wish: Wish, hosts: Hosts)
                     path, at.jail, len(way.found.manifest.entries), kept=way.kept, packages=way.packages, proof=proof,
                     status=proof.status,
                 )
-        with _file_errors(at.jail):
+        with file_errors(at.jail):
             settle(at.fd)
             move(at, NEXT, PENDING)
     finally:
         with contextlib.suppress(OSError):
             clear(at, NEXT)
-    _carry_out(at, path)
+    carry_out(at, path)
     restart = to_restart(at.jail, {step.was: step.path for step in steps if step.was})
     _look_again(path, at, wish, way)
     return Updated(
@@ -339,14 +200,14 @@ def _bring_over(path: str, stage: Staging, at: Upkeep, wish: Wish, hosts: Hosts)
 def _make_ready(at: Upkeep, tree: Tree, way: _Way, path: str) -> list[Step]:
     """All that comes in, second names for what goes out, both manifests and the journal. Raises InputOutputError."""
     new = way.new.manifest
-    with _file_errors(at.jail):
+    with file_errors(at.jail):
         make_folder(at, NEXT)
         with folder(at, NEXT) as fd:
             steps, names = steps_of(way.plan.changes, tree, times_of(way.host))
             _copy(fd, at, way, names)
             steps = [replace(step, inode=_inode(fd, step.staged)) if step.staged else step for step in steps]
             keep_all(tree, fd, steps)
-            before, after = (_write(fd, name, one) for name, one in ((_BEFORE, way.found.manifest), (_AFTER, new)))
+            before, after = (_write(fd, name, one) for name, one in ((BEFORE, way.found.manifest), (AFTER, new)))
             if before == after:
                 after = ""
             write_journal(fd, JOURNAL, Journal(os.fstat(at.root).st_ino, path, tuple(steps), before if after else "", after))
@@ -384,7 +245,7 @@ def _write(fd: int, name: str, manifest: Manifest) -> str:
 
 def _prove(stage: Staging, at: Upkeep, steps: list[Step], manifest: Manifest, prove: Prove) -> LearnResult:
     """A run in a copy of the jail as it is to be. Raises TracejailError."""
-    with _file_errors(at.jail):
+    with file_errors(at.jail):
         remove_tree(stage.fd, "root")
         os.mkdir("root", 0o755, dir_fd=stage.fd)
         root = os.open("root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=stage.fd)
@@ -413,35 +274,3 @@ def _done(change: Change) -> Done:
     entry, before = change.entry, change.before
     now = "" if change.action is Action.REMOVE else entry.version
     return Done(change.path, change.action, entry.package, before.version if before else "", now)
-
-
-# --- the way back -----------------------------------------------------------------------------------------------------
-
-
-def _fitting(back: Journal, tree: Tree, path: str, force: bool) -> Journal:
-    """The way back from what is there. What was changed since the update is in the way, unless `force` takes it out too.
-
-    Raises UsageError."""
-    if back.root != os.fstat(tree.fd).st_ino:
-        raise UsageError(f"{tree.name}: the jail was made anew since its last update", "there is nothing to go back to")
-    if os.path.realpath(back.manifest) != os.path.realpath(path):
-        raise UsageError(f"{tree.name}: its last update was by {back.manifest}", f"tracejail update --rollback {back.manifest}")
-    with open(path, "rb") as stream:
-        now = hashlib.sha256(stream.read()).hexdigest()
-    if back.before and now != back.before and not force:
-        raise UsageError(f"{path}: the manifest was changed since the last update", "--force goes back all the same")
-    steps = []
-    for step in back.steps:
-        there = inode_at(tree, step.path) if step.after is None else 0
-        if step.after is None and there not in (step.was, step.inode):
-            if not force or step.directory:
-                raise UsageError(f"{tree.name}{step.path}: was changed since the last update", "--force goes back all the same")
-            step = replace(step, was=there, kept=(step.kept or f"{step.staged}x") if there else "")
-        steps.append(step)
-    return replace(back, steps=tuple(steps))
-
-
-def _action(step: Step) -> Action:
-    if step.after is not None:
-        return Action.SET
-    return (Action.REPLACE if step.kept else Action.ADD) if step.staged else Action.REMOVE

@@ -252,9 +252,11 @@ def test_no_way_back(ground: Ground) -> None:
     ground.host.greet('"patched"')
     update(ground)
     (ground.jail / LIB / "libgreet.so.1.0").write_bytes(b"something")   # the same inode: its bytes alone are another's
-    os.replace(ground.host.top / "etc/passwd", ground.jail / LIB / "libgreet.so.1.0")
-    done = tracejail("update", "--rollback", ground.manifest)
-    assert (done.status, "was changed since" in done.err) == (2, True)
+    for _ in range(2):
+        done = tracejail("update", "--rollback", ground.manifest)
+        assert (done.status, "was changed since" in done.err) == (2, True)
+        os.replace(ground.host.top / "etc/ld.so.conf", ground.jail / LIB / "libgreet.so.1.0")
+        ground.host.write("etc/ld.so.conf", "")
     update(ground, "--rollback", "--force")
     assert says(ground.jail) == "hello world\n"
 

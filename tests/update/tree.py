@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tests.tool import COMMAND, Done, run_words
 
 TOP = Path(__file__).resolve().parents[2]
 LIB = "usr/lib/x86_64-linux-gnu"
-ENVIRONMENT = {"PYTHONPATH": str(TOP)}
+# Compiled once, somewhere, and not for each of some hundred calls.
+_COMPILED = tempfile.mkdtemp(prefix="tracejail-update-")
+atexit.register(shutil.rmtree, _COMPILED, True)
+ENVIRONMENT = {"PYTHONPATH": str(TOP), "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": _COMPILED}
 
 GREET = "const char *greet(void) { return %s; }\n"
 HELLO = """

@@ -53,7 +53,8 @@ def update(fields: Fields, arguments: list[str], talk: Talk) -> int:
     rollback = bool(fields.get("rollback"))
     if rollback and fields.get("verify"):
         raise UsageError("update: --rollback and --verify", "leave out one of them; tracejail verify shows how it stands then")
-    from tracejail.update import Updated, Wish, roll_back
+    from tracejail.rollback import roll_back
+    from tracejail.update import Updated, Wish
     from tracejail.update import update as bring_over
 
     paths = _paths(fields, arguments)

@@ -1,0 +1,124 @@
+"""The committed part of an update: done to its end, or undone, whatever ended the process that began it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+
+from tracejail.errors import InputOutputError, UsageError
+from tracejail.jail.journal import (
+    ChangedError,
+    Journal,
+    StuckError,
+    close_journal,
+    do_all,
+    give_up,
+    read_journal,
+    undo_all,
+)
+from tracejail.jail.staging import Staging, staging
+from tracejail.jail.tree import open_tree
+from tracejail.jail.upkeep import NEXT, PENDING, Upkeep, clear, folder, has, upkeep
+from tracejail.manifest import read_manifest, write_manifest
+from tracejail.status import opened_jail
+
+BEFORE, AFTER = "before.json", "after.json"   # both manifests, in the journal's directory
+
+
+@contextlib.contextmanager
+def locked(jail: str) -> Iterator[tuple[Staging, Upkeep]]:
+    """The lock on a jail, and the directory of its updates. Raises InputOutputError, LockedError."""
+    with opened_jail(jail), staging(jail) as stage, upkeep(jail) as at:
+        yield stage, at
+
+
+@contextlib.contextmanager
+def file_errors(jail: str) -> Iterator[None]:
+    """What the kernel refuses, in the words of the error tree."""
+    try:
+        yield
+    except ChangedError as changed:
+        cause = f"{jail}{changed.path}: it was changed in this moment; all is left as it was"
+        raise InputOutputError(cause, "call it again") from None
+    except OSError as error:
+        cause = f"{jail}: {os.strerror(error.errno or 0)}; all is left as it was"
+        raise InputOutputError(cause, "make room there, or see whether its file system can be written") from error
+
+
+def finish(at: Upkeep, path: str) -> bool:
+    """Clear what a killed update made ready, and finish one that was committed; whether there was such a one."""
+    with file_errors(at.jail):
+        clear(at, NEXT)
+        if not has(at, PENDING):
+            return False
+        with folder(at, PENDING) as fd:
+            journal = read(fd, at.jail)
+    if journal.root != os.fstat(at.root).st_ino:
+        clear(at, PENDING)   # of a jail that has been made anew since
+        return False
+    if os.path.realpath(journal.manifest) != os.path.realpath(path):
+        raise UsageError(
+            f"{at.jail}: an update by {journal.manifest} was killed here, and is to be finished first",
+            f"tracejail update {journal.manifest}",
+        )
+    carry_out(at, path)
+    return True
+
+
+def read(fd: int, jail: str) -> Journal:
+    """The journal of a directory. Raises InputOutputError, OSError."""
+    try:
+        return read_journal(fd)
+    except ValueError:
+        hint = "look at it, and remove it; then call it again"
+        raise InputOutputError(f"{jail}: the journal of an update beside it makes no sense", hint) from None
+
+
+def carry_out(at: Upkeep, path: str) -> None:
+    """Do what is committed, or nothing of it. Raises InputOutputError."""
+    tree = open_tree(at.root, at.jail)
+    with file_errors(at.jail), folder(at, PENDING) as fd:
+        journal = read(fd, at.jail)
+        try:
+            do_all(tree, fd, journal.steps)
+            try:
+                _put_manifest(fd, journal, path)
+            except BaseException:
+                undo_all(tree, fd, journal.steps)
+                raise
+        except StuckError as stuck:
+            cause = f"{at.jail}: {stuck}; some of its files are the old ones, some the new"
+            raise InputOutputError(cause, "see to it, and call it again: it goes on from here") from None
+        except BaseException:
+            give_up(at)
+            raise
+    with file_errors(at.jail):
+        close_journal(at)
+
+
+def _put_manifest(fd: int, journal: Journal, path: str) -> None:
+    """The manifest of the state that was reached, in its place: by a rename where it is on the same file system."""
+    if not journal.after:
+        return
+    name = AFTER if _digest_in(fd, AFTER) == journal.after else BEFORE
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("manifest", dir_fd=fd)
+        os.link(name, "manifest", src_dir_fd=fd, dst_dir_fd=fd)
+        os.rename("manifest", path, src_dir_fd=fd)
+    except OSError as error:
+        if error.errno != _OTHER_FILE_SYSTEM:
+            raise
+        os.unlink("manifest", dir_fd=fd)
+        write_manifest(read_manifest(f"/proc/self/fd/{fd}/{name}"), path)
+
+
+_OTHER_FILE_SYSTEM = 18   # EXDEV
+
+
+def _digest_in(fd: int, name: str) -> str:
+    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    with open(source, "rb") as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
