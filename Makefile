@@ -17,7 +17,7 @@ test: $(VENV)/ready
 	sh tests/install-packages.sh
 	EXAMPLES=1000 $(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest tests/kernel tests/real
-	$(BIN)/python -m pytest -n 2 tests/run tests/audit tests/doctor
+	$(BIN)/python -m pytest -n 2 tests/run tests/audit tests/update tests/doctor
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tool import two_lines
+from tests.tool import COMMAND, run_words, two_lines
 
 from .conftest import Ground
-from .tree import LIB, digest, tracejail
+from .tree import ENVIRONMENT, LIB, digest, tracejail
 
 
 def drift(ground: Ground, *words: str) -> dict[str, dict[str, Any]]:
@@ -228,6 +229,23 @@ def test_several_and_a_directory(ground: Ground) -> None:
     assert done.status == 5
     assert "no such" in done.json["jails"][2]["error"].lower()
     assert tracejail("status", ground.manifest, place / "a.json").status == 0
+
+
+def test_its_calls_grow_with_the_files_and_no_faster(ground: Ground) -> None:
+    text, counts = ground.manifest.read_text(), []
+    for many in (3, 6, 9):
+        place = ground.top / f"of-{many}"
+        place.mkdir()
+        for number in range(many):
+            jail = place / f"jail-{number}"
+            shutil.copytree(ground.jail, jail, symlinks=True, ignore=lambda top, _: ["dev"] if top == str(ground.jail) else [])
+            (place / f"{number}.json").write_text(text.replace(str(ground.jail), str(jail)))
+        trace = ground.top / "trace"
+        for _ in range(2):
+            run_words(["strace", "-f", "-o", str(trace), *COMMAND, "status", str(place)], None, ENVIRONMENT)
+            counts.append(trace.read_bytes().count(b"\n"))
+    for first, second, third in (counts[::2], counts[1::2]):
+        assert third - second < 1.2 * (second - first) + 100, counts
 
 
 @pytest.mark.parametrize(
