@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -37,7 +38,20 @@ def learned() -> Iterator[Path]:
 @pytest.fixture
 def ground(learned: Path) -> Iterator[Ground]:
     """A fresh copy."""
-    top = Path(tempfile.mkdtemp(prefix="tracejail-update-"))
+    with copied(learned, None) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def quick_ground(learned: Path) -> Iterator[Ground]:
+    """The same in memory, where nothing waits for what others write to the disk."""
+    with copied(learned, "/dev/shm") as fresh:
+        yield fresh
+
+
+@contextlib.contextmanager
+def copied(learned: Path, where: str | None) -> Iterator[Ground]:
+    top = Path(tempfile.mkdtemp(prefix="tracejail-update-", dir=where))
     try:
         subprocess.run(["cp", "-a", f"{learned}/.", str(top)], check=True)
         manifest = top / "hello.jail.json"
