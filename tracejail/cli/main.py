@@ -14,11 +14,12 @@ def main() -> int:
     import os
 
     status = _guarded(sys.argv[1:])
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # it was said already, and the flush at exit must not fail again
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # it was said already, and the flush at exit must not fail again
     return status
 
 
