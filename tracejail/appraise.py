@@ -16,7 +16,7 @@ from tracejail.audit.facts import Above, Daemon, Facts, Item, Listener, Mounted
 from tracejail.audit.rules import ABOUT, weaknesses
 from tracejail.audit.weakness import Weakness, score
 from tracejail.errors import InputOutputError, UsageError
-from tracejail.kernel.mountinfo import holds, mount_lines
+from tracejail.kernel.mountinfo import holds, mount_lines, shown_at
 from tracejail.kernel.unix_sockets import listeners
 from tracejail.manifest import read_manifest, select
 from tracejail.model import EntryType, JailPath, Manifest
@@ -24,7 +24,8 @@ from tracejail.resolve.host import HostRoot, inspect, open_host_root, read_start
 from tracejail.resolve.package_facts import os_release
 from tracejail.resolve.packages import owners, sources
 from tracejail.resolve.policy import secret
-from tracejail.survey import KnownTools, Survey
+from tracejail.searched import KnownTools, Search
+from tracejail.survey import Survey
 from tracejail.trial.mounted import jail_mounts
 from tracejail.trial.target import find_identity
 
@@ -96,7 +97,7 @@ def gather(options: AuditOptions) -> Facts:
     advisories = _advisories(options.advisories, codename) if options.advisories else {}
     tools = KnownTools(host)
     tools.gather()
-    survey = Survey(tools, secret, host if _is_alike(os_release(root), release) else None)
+    survey = Survey(Search(tools, secret, host if _is_alike(os_release(root), release) else None))
     survey.walk(root)
     items = tuple(survey.items)
     return Facts(
@@ -145,8 +146,15 @@ def _daemon(host: HostRoot, options: AuditOptions, manifest: Manifest | None) ->
 
 def _mounts(jail: str) -> Iterator[Mounted]:
     outside = {line.device for line in mount_lines() if not holds(jail, line.point)}
+    # The parts of file systems that are the jail's: a place that is mounted on itself, to have other flags, is its own still.
+    first, _ = shown_at(jail, mount_lines())
+    parts = [(first.device, f"{first.root.rstrip('/')}{jail[len(first.point.rstrip('/')) :]}", "")] if first else []
     for line in jail_mounts(jail):
-        shared = line.root != "/" or line.type == "devtmpfs" or line.device in outside
+        own = any(line.device == device and line.root == root + line.point[len(point) :] for device, root, point in parts
+                  if line.point.startswith(f"{point}/"))
+        shared = not own and (line.root != "/" or line.type == "devtmpfs" or line.device in outside)
+        if not shared and line.point != "/":
+            parts.append((line.device, line.root.rstrip("/"), line.point))
         yield Mounted(line.point, line.type, line.flags, line.source, line.root, shared)
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from typing import Any
 
 from tracejail.cli.commands import dispatch
 
-_NOT_OF_THE_JAIL = ("#", "tracejail ", "apt-get ")
+_NOT_OF_THE_JAIL = ("#", "tracejail ", "apt-get ", *(() if shutil.which("setfacl") else ("setfacl ",)))
 
 
 def said(words: list[str]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_a_screen_for_a_reader() -> None:
         told = audit(top).out
         assert told.startswith("score 10: 1 high in /mnt/jail")
         assert "1. HIGH: /bin/sh is a shell (dash, called sh)   [shell]" in told
-        assert "   remedy:  rm -rf -- /mnt/jail/bin/sh" in told
+        assert "   remedy:  rm -rf --one-file-system -- /mnt/jail/bin/sh" in told
 
 
 def test_the_score_has_caps() -> None:
@@ -227,7 +227,8 @@ def test_hostile_jails() -> None:
         assert "Traceback" not in done.err
         assert not [each for each in done.out if each != "\n" and not each.isprintable()]
         assert not [line for line in done.out.splitlines() if line.startswith("FAKE")]
-        assert [each["path"] for each in audit(top, "--json").json["findings"] if "too large" in each["message"]] == ["/srv/huge"]
+        # What is a hole needs no look: there is nothing in it.
+        assert not [each for each in audit(top, "--json").json["findings"] if "too large" in each["message"]]
 
 
 def test_many_files() -> None:

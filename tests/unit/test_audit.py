@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from tracejail.audit.advisory import Package, open_ones, read
 from tracejail.audit.contents import contents_of
-from tracejail.audit.elf import constants, shape
+from tracejail.audit.elf import is_odd, shape
 from tracejail.audit.facts import Facts, Item, Mounted
 from tracejail.audit.naming import by_name
 from tracejail.audit.needs import unneeded
@@ -70,7 +71,7 @@ def test_a_path_is_one_word_for_a_shell(data: bytes) -> None:
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\x7fELF", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0"]))
 def test_no_header_makes_it_fail(data: bytes, start: bytes) -> None:
     assert shape(start + data) in ("", "program", "library", "core", "object")
-    constants(start + data)
+    is_odd(start + data)
     by_bytes(start + data)
     contents_of("/etc/passwd", start + data, lambda path, beginning: None)
 
@@ -80,7 +81,7 @@ def test_headers_of_real_files() -> None:
     assert shape(Path("/lib/x86_64-linux-gnu/libz.so.1").read_bytes()) == "library"
     assert shape(b"#!/bin/sh\n") == ""
     data = Path("/bin/bash").read_bytes()
-    assert len(constants(data)) < len(data)
+    assert not is_odd(data)
     assert [tool.name for tool in by_bytes(data)] == ["bash"]
 
 
@@ -162,3 +163,29 @@ def test_what_is_needed_is_never_told_to_be_removed(
     assert not gone & (_with_above(needed | written | mounted) | held)
     assert set(everything) == gone | held | _with_above(needed | written | mounted)
     assert not [top for top in tops if any(top != other and top.startswith(f"{other}/") for other in tops)]
+
+
+@pytest.mark.parametrize(("at", "value"), ((4, 1), (4, 0), (5, 2), (5, 0), (6, 0)))
+def test_a_byte_that_the_kernel_does_not_read_hides_nothing(at: int, value: int) -> None:
+    data = bytearray(Path("/bin/bash").read_bytes())
+    data[at] = value
+    assert shape(bytes(data)) == "program"
+    assert is_odd(bytes(data))
+    assert contents_of("/x", bytes(data), lambda path, start: None).odd
+
+
+@pytest.mark.parametrize("flags", (5, 6, 7))
+def test_program_headers_hide_nothing(flags: int) -> None:
+    data = bytearray(Path("/usr/bin/perl").read_bytes())
+    (table,) = struct.unpack_from("<Q", data, 32)
+    (count,) = struct.unpack_from("<H", data, 56)
+    for index in range(count):
+        struct.pack_into("<II", data, table + index * 56, 1, flags)   # all are PT_LOAD
+    assert "perl" in {tool.name for tool in by_bytes(bytes(data))}
+
+
+def test_real_programs_are_not_odd() -> None:
+    for name in os.listdir("/usr/bin"):
+        if os.path.isfile(f"/usr/bin/{name}"):
+            with open(f"/usr/bin/{name}", "rb") as stream:
+                assert not is_odd(stream.read(1 << 16)), name

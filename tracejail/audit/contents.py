@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable
 
-from .elf import shape
+from .elf import is_odd, shape
 from .facts import Contents
 
 Secret = Callable[[str, bytes], str | None]   # why a file should stay outside, by its path and first bytes
@@ -47,7 +47,7 @@ def contents_of(path: str, start: bytes, secret: Secret) -> Contents:
         words = start[2:_LONGEST].partition(b"\n")[0].split()
         kind, interpreter = "script", words[0].decode("utf-8", "surrogateescape") if words else ""
     if kind and kind != "script":
-        return Contents(kind=kind)
+        return Contents(kind=kind, odd=is_odd(start))
     why = secret(path, start) or next((reason for glob, reason in _MORE if fnmatch.fnmatchcase(path, glob)), "")
     if not why and any(word in start for word in _PREFIXES) and _TOKENS.search(start):
         why = "a token of a service, by its form"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import struct
 
+_MAGIC = b"\x7fELF"
+_IDENTITIES = frozenset(bytes((wide, order, 1)) for wide in (1, 2) for order in (1, 2))
 _EXECUTABLE, _SHARED, _CORE = 2, 3, 4
-_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
-_PF_X, _PF_W = 1, 2
+_PT_DYNAMIC, _PT_INTERP = 2, 3
 _DT_FLAGS_1, _DF_1_PIE = 0x6FFFFFFB, 0x08000000
 _MOST_HEADERS, _MOST_TAGS = 256, 512
 
 
 def shape(data: bytes) -> str:
     """program, library, core or object; "" for what is no ELF file. `data` is the file, or as much of it as there is."""
-    if data[:4] != b"\x7fELF" or len(data) < 20:
+    if data[:4] != _MAGIC or len(data) < 20:
         return ""
-    order = ">" if data[5:6] == b"\2" else "<"
-    wide = data[4:5] == b"\2"
+    order, wide = _layout(data)
     (kind,) = struct.unpack_from(order + "H", data, 16)
     if kind == _CORE:
         return "core"
@@ -28,6 +28,27 @@ def shape(data: bytes) -> str:
         return "program" if _is_program(data, order, wide) else "library"
     except (struct.error, OverflowError):   # an offset that no file has
         return "library"
+
+
+def is_odd(data: bytes) -> bool:
+    """Whether an ELF file says of itself in its first bytes what it is not: the kernel does not read them, other tools do."""
+    if data[:4] != _MAGIC or len(data) < 20:
+        return False
+    return data[4:7] not in _IDENTITIES or _layout(data) != _declared(data)
+
+
+def _declared(data: bytes) -> tuple[str, bool]:
+    return ">" if data[5] == 2 else "<", data[4] == 2
+
+
+def _layout(data: bytes) -> tuple[str, bool]:
+    """Byte order and whether it is of 64 bits: by the size of a program header, as it is that which the kernel goes by."""
+    said = _declared(data)
+    for order, wide in (said, ("<", True), ("<", False), (">", True), (">", False)):
+        at, size = (54, 56) if wide else (42, 32)
+        if len(data) >= at + 2 and struct.unpack_from(order + "H", data, at)[0] == size:
+            return order, wide
+    return said
 
 
 def _is_program(data: bytes, order: str, wide: bool) -> bool:
@@ -45,31 +66,6 @@ def _is_program(data: bytes, order: str, wide: bool) -> bool:
             if _says_so(data, start, order + ("qQ" if wide else "iI")):
                 return True
     return False
-
-
-def constants(data: bytes) -> bytes:
-    """Where the strings of a program are: what is mapped, and not as code. All of it where code and constants are mapped
-    together, as older linkers do."""
-    order = ">" if data[5:6] == b"\2" else "<"
-    wide = data[4:5] == b"\2"
-    parts: list[bytes] = []
-    closed = 0     # segments that are neither code nor written
-    try:
-        (table,) = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)
-        size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
-        for index in range(min(count, _MOST_HEADERS)):
-            at = table + index * size
-            (kind,) = struct.unpack_from(order + "I", data, at)
-            (flags,) = struct.unpack_from(order + "I", data, at + (4 if wide else 24))
-            (start,) = struct.unpack_from(order + ("Q" if wide else "I"), data, at + (8 if wide else 4))
-            (length,) = struct.unpack_from(order + ("Q" if wide else "I"), data, at + (32 if wide else 16))
-            if kind == _PT_LOAD and not flags & _PF_X:
-                closed += not flags & _PF_W
-                parts.append(data[start : start + length])
-    except (struct.error, OverflowError):
-        return data
-    # The first such segment has headers and names alone; a second one the constants.
-    return b"".join(parts) if closed > 1 else data
 
 
 def _says_so(data: bytes, start: int, layout: str) -> bool:

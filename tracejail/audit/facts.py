@@ -38,7 +38,9 @@ class Contents:
     hashes: tuple[str, ...] = ()     # accounts whose password hash it holds
     open: tuple[str, ...] = ()       # accounts that want no password, of a file like passwd(5)
     stale: bool = False              # the host has other bytes at this path, of an ELF file
+    odd: bool = False                # an ELF file whose first bytes say what it is not
     unread: str = ""                 # why it was not looked at whole
+    limit: bool = False              # because there is more of it than audit looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,16 @@ class Listener:
     program: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A place that was not looked into, or a path that was not looked at. `limit`: because there is more than audit looks at."""
+
+    path: str
+    why: str
+    remedy: str
+    limit: bool = False
+
+
 @dataclass(frozen=True)
 class Facts:
     """All that rules look at."""
@@ -133,7 +145,7 @@ class Facts:
     on_host: frozenset[str] = frozenset()      # of the targets of links those that the host has
     packages: tuple[Package, ...] = ()
     advisories: Mapping[str, tuple[Vulnerability, ...]] = field(default_factory=dict)
-    clipped: tuple[str, ...] = ()              # directories that were not looked into
+    clipped: tuple[Unseen, ...] = ()           # what was not looked into
 
     @cached_property
     def by_path(self) -> dict[str, Item]:
@@ -227,10 +239,6 @@ class Facts:
         while (path := posixpath.dirname(path)) != "/":
             if (item := self.by_path.get(path)) is not None:
                 yield item
-
-    def remove(self, *paths: str) -> tuple[str, ...]:
-        """The command that removes objects of the jail."""
-        return (f"rm -rf -- {self.quoted(*paths)}",)
 
     def quoted(self, *paths: str) -> str:
         """Paths of the jail as words for a shell outside."""

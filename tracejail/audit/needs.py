@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
+from . import cure
 from .advisory import Package, open_ones
 from .facts import Facts, Item
 from .remedy import quoted
@@ -71,22 +72,23 @@ def stale(facts: Facts) -> Iterator[Weakness]:
             yield Weakness(
                 "stale", Severity.LOW, item.path, f"{item.path} is another than the host has now",
                 "a hole that was mended on the host since is still open here", (f"{item.size} bytes",),
-                (f"tracejail build {quoted(facts.manifest_path)} --replace",) if facts.manifest_path
-                else (f"cp -a -- {quoted(item.path)} {facts.quoted(item.path)}",),
+                (f"tracejail update {quoted(facts.manifest_path)}",) if facts.manifest_path
+                else cure.change(facts, f"cp -aT --remove-destination -- {quoted(item.path)}", item.path),
             )
 
 
 def not_looked_at(facts: Facts) -> Iterator[Weakness]:
     """What is too deep or too large to be looked at."""
-    for path in facts.clipped:
+    for each in facts.clipped:
         yield Weakness(
-            "not-looked-at", Severity.LOW, path, f"{path} was not looked into", "anything may be hidden there",
-            ("it is too deep, or can't be read, or there is too much in the jail",), facts.remove(path) if path != "/" else (),
+            "not-looked-at", Severity.HIGH if each.limit else Severity.LOW, each.path,
+            f"{each.path} was not looked at: {each.why}", "anything may be hidden there", (), (f"# {each.remedy}",),
         )
     for item in facts.files:
         if item.contents.unread:
             yield Weakness(
-                "not-looked-at", Severity.LOW, item.path, f"{item.path} was not looked at whole: {item.contents.unread}",
+                "not-looked-at", Severity.HIGH if item.contents.limit else Severity.LOW, item.path,
+                f"{item.path} was not looked at whole: {item.contents.unread}",
                 "anything may be hidden there", (f"{item.size} bytes",), (f"file -- {facts.quoted(item.path)}",),
             )
 
@@ -96,7 +98,7 @@ def _upgrade(facts: Facts, package: Package) -> tuple[str, ...]:
     if package.inside:
         return (f"chroot {quoted(facts.jail)} {command}",)
     if facts.manifest_path:
-        return command, f"tracejail build {quoted(facts.manifest_path)} --replace"
+        return command, f"tracejail update {quoted(facts.manifest_path)}"
     return command, f"# and bring its files over to {quoted(facts.jail)}"
 
 

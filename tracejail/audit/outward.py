@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
+from . import cure
 from .facts import Above, Facts, Item, Mounted
 from .remedy import quoted
 from .table import SOCKETS
@@ -57,10 +58,10 @@ def sockets(facts: Facts) -> Iterator[Weakness]:
             evidence.append(f"bound there: {names[1]}")
         if listener is not None:
             evidence.append(f"process {listener.process} ({listener.program}) listens")
-        out = f"umount {facts.quoted(item.path)}" if names[1] else facts.remove(item.path)[0]
+        out = (f"umount {facts.quoted(item.path)}",) if names[1] else cure.remove(facts, item.path)
         yield Weakness(
             "socket", severity, item.path, f"{item.path} leads out of the jail, to {who}",
-            "what listens there is not held by the jail, and does what it is asked", tuple(evidence), (out,),
+            "what listens there is not held by the jail, and does what it is asked", tuple(evidence), out,
         )
 
 
@@ -72,11 +73,11 @@ def hard_links(facts: Facts) -> Iterator[Weakness]:
             continue
         yield Weakness(
             "hard-link-out", Severity.MEDIUM, item.path,
-            f"{item.path} has {item.links - len(names)} names more outside of the jail",
+            f"{item.path} has {item.links - len(names)} names more outside of the jail"
+            f"{', or where it was not looked' if facts.clipped else ''}",
             "who changes it in the jail changes it out there, and an old version with a hole lives on",
             (f"{item.links} links, {len(names)} of them in the jail", item.standing),
-            (f"cp -a --remove-destination -- {facts.quoted(item.path)} {facts.quoted(item.path)}.new && "
-             f"mv -f -- {facts.quoted(item.path)}.new {facts.quoted(item.path)}",),
+            cure.unlinked(facts, names),
         )
 
 
@@ -94,7 +95,7 @@ def links(facts: Facts) -> Iterator[Weakness]:
             "link-out", Severity.LOW, item.path,
             f"{item.path} leads to {item.target}: {'above the root of the jail' if climbs else 'there only on the host'}",
             "a backup, a chown -R or a web server that works on the tree from outside follows it to the host's file",
-            (f"{item.path} -> {item.target}",), facts.remove(item.path),
+            (f"{item.path} -> {item.target}",), cure.remove(facts, item.path),
         )
 
 
@@ -126,6 +127,7 @@ def mounts(facts: Facts) -> Iterator[Weakness]:
         if mount.type in _KERNELS and mount.type != "devtmpfs":
             severity, reason = _KERNELS[mount.type]
             severity = severity.milder if needed or "ro" in mount.flags else severity
+            remedy = ("# the program needs it: the manifest has that mount",) if needed else remedy
             yield Weakness(
                 "kernel-mount", severity, mount.path, f"{mount.type} is mounted on {mount.path}", reason, evidence, remedy,
             )
@@ -136,6 +138,7 @@ def mounts(facts: Facts) -> Iterator[Weakness]:
 def _bound(facts: Facts, mount: Mounted, evidence: tuple[str, ...], remedy: tuple[str, ...], item: Item | None) -> Weakness:
     wide = mount.type == "devtmpfs" or mount.root in _WIDE
     closed = "ro" in mount.flags
+    written = facts.is_written(mount.path) or any(path.startswith(f"{mount.path}/") for path in facts.written)
     severity = (Severity.HIGH if not closed else Severity.MEDIUM) if wide else Severity.LOW if closed else Severity.MEDIUM
     if item is not None and item.type in (EntryType.CHARACTER, EntryType.BLOCK):
         severity = Severity.LOW     # what device it is another rule says
@@ -144,7 +147,7 @@ def _bound(facts: Facts, mount: Mounted, evidence: tuple[str, ...], remedy: tupl
         "bind-mount", severity, mount.path,
         f"{mount.root if mount.root != '/' else mount.source} is mounted on {mount.path}: {more}",
         f"what lies there is the host's own{'' if closed else ', and can be changed from the jail'}", evidence,
-        remedy if closed or wide else (f"mount -o remount,bind,ro {facts.quoted(mount.path)}", *remedy),
+        remedy if closed or wide or written else (f"mount -o remount,bind,ro {facts.quoted(mount.path)}", *remedy),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
+from . import cure
 from .facts import Facts, Item
 from .weakness import Severity, Weakness
 
@@ -54,19 +55,19 @@ def set_id(facts: Facts) -> Iterator[Weakness]:
                 "setuid", _milder(Severity.HIGH if item.uid == 0 else Severity.MEDIUM, nosuid), item.path,
                 f"{item.path} is set-user-ID of user {item.uid}",
                 "root leaves a chroot; a hole in it makes its owner of whoever runs it", evidence,
-                (f"chmod u-s -- {facts.quoted(item.path)}",),
+                cure.change(facts, "chmod u-s --", item.path),
             )
         if item.mode & _SET_GROUP and item.mode & 0o010:
             yield Weakness(
                 "setgid", _milder(Severity.MEDIUM, nosuid), item.path, f"{item.path} is set-group-ID of group {item.gid}",
                 "a hole in it gives whoever runs it another group's files", evidence,
-                (f"chmod g-s -- {facts.quoted(item.path)}",),
+                cure.change(facts, "chmod g-s --", item.path),
             )
         if item.capabilities:
             yield Weakness(
                 "file-capability", _milder(Severity.HIGH, nosuid), item.path,
                 f"{item.path} has capabilities: {', '.join(item.capabilities)}",
-                "whoever runs it has a part of root's power", evidence, (f"setcap -r {facts.quoted(item.path)}",),
+                "whoever runs it has a part of root's power", evidence, cure.change(facts, "setcap -r", item.path),
             )
 
 
@@ -88,14 +89,15 @@ def devices(facts: Facts) -> Iterator[Weakness]:
         if item.type is EntryType.BLOCK:
             yield Weakness(
                 "block-device", _milder(Severity.CRITICAL, nodev), item.path, f"{item.path} is a disk ({numbers})",
-                "who may open it reads and writes all files of the host past all permissions", evidence, facts.remove(item.path),
+                "who may open it reads and writes all files of the host past all permissions", evidence,
+                cure.remove(facts, item.path),
             )
         elif item.device not in _HARMLESS and item.device[0] not in _PSEUDO:
             what, severity = _character(item)
             rule = "memory-device" if item.device[0] == 1 and severity is Severity.CRITICAL else "device"
             yield Weakness(
                 rule, _milder(severity, nodev), item.path, f"{item.path} is a device: {what} ({numbers})",
-                "it reaches the kernel or the hardware, which no chroot holds", evidence, facts.remove(item.path),
+                "it reaches the kernel or the hardware, which no chroot holds", evidence, cure.remove(facts, item.path),
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .elf import constants
 from .table import APPLETS, TOOLS, Family, Tool
 
 _MARKED = tuple(tool for tool in TOOLS if tool.marks)
@@ -14,8 +13,10 @@ _APPLETS = 1 << 14              # bytes that their names may take
 
 
 def by_bytes(data: bytes, library: bool = False) -> tuple[Tool, ...]:
-    """By marks. A shell of unknown make is one that is no other shell, and a multi-call binary is that alone."""
-    data = constants(data)
+    """By marks. A shell of unknown make is one that is no other shell, and a multi-call binary is that alone.
+
+    All of a file is looked at, and not what its headers say to be constants: it is a program by what the kernel makes of it.
+    """
     held: dict[bytes, bool] = {}   # many rows have their first mark in common
 
     def holds(mark: bytes) -> bool:

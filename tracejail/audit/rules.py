@@ -11,6 +11,7 @@ from .weakness import Weakness, worst_first
 RULES: tuple[Callable[[Facts], Iterable[Weakness]], ...] = (
     tools.tools,
     tools.applet_links,
+    tools.odd_headers,
     privileges.set_id,
     privileges.devices,
     writing.open_to_all,
@@ -46,6 +47,7 @@ ABOUT: dict[str, str] = {
     "package-tool": "A package tool is in the jail",
     "file-tool": "A tool for files is in the jail",
     "network-tool": "A tool for networks or servers is in the jail",
+    "odd-header": "A program whose header says what it is not",
     "setuid": "A program is set-user-ID",
     "setgid": "A program is set-group-ID",
     "file-capability": "A program has capabilities",

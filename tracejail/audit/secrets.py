@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
+from . import cure
 from .facts import Facts, Item
 from .table import REPOSITORIES
 from .weakness import Severity, Weakness
@@ -26,7 +27,7 @@ def secrets(facts: Facts) -> Iterator[Weakness]:
             yield Weakness(
                 "empty-password", Severity.HIGH, item.path,
                 f"{item.path}: {_names(contents.open)} need no password", "whoever can log in, or call su, becomes that user",
-                (item.standing,), (f"sed -i 's/^\\([^:]*\\)::/\\1:!:/' {facts.quoted(item.path)}",),
+                (item.standing,), cure.change(facts, "sed -i 's/^\\([^:]*\\)::/\\1:!:/'", item.path),
             )
         if contents.hashes:
             yield Weakness(
@@ -65,9 +66,8 @@ def _names(names: tuple[str, ...]) -> str:
 
 def _keep_out(facts: Facts, item: Item) -> tuple[str, ...]:
     if facts.entries.get(item.path) is not None:
-        return (f"chown root:root -- {facts.quoted(item.path)} && chmod 0600 -- {facts.quoted(item.path)}",
-                "# if the program reads it as root, before it becomes another user; else learn without --allow")
-    return facts.remove(item.path)
+        return tuple(cure.closed(facts, item))
+    return cure.remove(facts, item.path)
 
 
 def repositories(facts: Facts) -> Iterator[Weakness]:
@@ -80,7 +80,7 @@ def repositories(facts: Facts) -> Iterator[Weakness]:
                 "repository", Severity.HIGH, item.path, f"{item.path} is a repository of sources",
                 "it tells all that was ever in it: passwords that have been taken out, names, and what the program does",
                 (item.standing, *(f"has {item.path}/{inside}" for _ in (0,) if f"{item.path}/{inside}" in facts.by_path)),
-                facts.remove(item.path),
+                cure.remove(facts, item.path),
             )
 
 
@@ -93,11 +93,11 @@ def images(facts: Facts) -> Iterator[Weakness]:
             yield Weakness(
                 "core-dump", Severity.HIGH, item.path, f"{item.path} is the memory of a program that died",
                 "keys and passwords that it had in memory are in it", (f"{item.size} bytes", item.standing),
-                facts.remove(item.path),
+                cure.remove(facts, item.path),
             )
         elif _LEFT.fullmatch(name) and not facts.need((item.path,)) and not facts.is_written(item.path):
             yield Weakness(
                 "left-over", Severity.LOW, item.path, f"{item.path} is a copy that an editor or a package tool left",
                 "it holds what was thought to be changed, and is served as plain text", (item.standing,),
-                facts.remove(item.path),
+                cure.remove(facts, item.path),
             )

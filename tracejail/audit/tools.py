@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType, Origin
 
+from . import cure
 from .facts import Facts, Item, Known
 from .naming import by_name
 from .remedy import quoted
@@ -80,7 +81,7 @@ def _remedy(facts: Facts, item: Item, links: list[str], needed: bool) -> tuple[s
             return ("# it is the program that the jail is for",)
         why = f"tracejail why {quoted(facts.manifest_path)} {quoted(item.path)}" if facts.manifest_path else ""
         return (f"# a run needed it: start the program without it, or leave it{'; who needs it: ' if why else ''}{why}",)
-    return facts.remove(item.path, *(link for link in links if facts.entries.get(link) is None))
+    return cure.remove(facts, item.path, *(link for link in links if facts.entries.get(link) is None))
 
 
 def applet_links(facts: Facts) -> Iterator[Weakness]:
@@ -102,6 +103,16 @@ def applet_links(facts: Facts) -> Iterator[Weakness]:
         yield Weakness(
             tool.family.value, Severity.LOW if multi else severity, item.path,
             f"{item.path} is {what} ({tool.name}): it leads to {end.path}", reason,
-            (f"{item.path} -> {item.target}", *facts.need((item.path,))), facts.remove(item.path),
+            (f"{item.path} -> {item.target}", *facts.need((item.path,))), cure.remove(facts, item.path),
         )
 
+
+def odd_headers(facts: Facts) -> Iterator[Weakness]:
+    """Programs that the kernel starts, and that tools which read ELF files take for something else."""
+    for item in facts.files:
+        if item.contents.odd and item.mode & 0o111:
+            yield Weakness(
+                "odd-header", Severity.MEDIUM, item.path, f"{item.path} can be executed, and its header says what it is not",
+                "the kernel does not look at those bytes of it: who changed them did so to hide it", (item.standing,),
+                cure.remove(facts, item.path),
+            )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tracejail.model import EntryType
 
+from . import cure
 from .facts import Facts, Item, Mounted
 from .weakness import Severity, Weakness
 
@@ -27,7 +28,7 @@ def open_to_all(facts: Facts) -> Iterator[Weakness]:
             severity = Severity.HIGH if item.is_code else Severity.LOW if written else Severity.MEDIUM
             yield Weakness(
                 "world-writable-file", severity, item.path, f"{item.path} can be written by all users",
-                "whoever is in the jail changes it", evidence, (f"chmod o-w -- {facts.quoted(item.path)}",),
+                "whoever is in the jail changes it", evidence, cure.change(facts, "chmod o-w --", item.path),
             )
             continue
         sticky = bool(item.mode & _STICKY)
@@ -36,8 +37,16 @@ def open_to_all(facts: Facts) -> Iterator[Weakness]:
             "world-writable-directory", severity, item.path,
             f"{item.path} can be written by all users{', and is sticky' if sticky else ''}",
             "an intruder's files find a place there" + ("" if sticky else ", and those of others can be replaced"),
-            evidence, (f"chmod o-w -- {facts.quoted(item.path)}",),
+            evidence, _narrower(facts, item, written or item.path in facts.entries),
         )
+
+
+def _narrower(facts: Facts, item: Item, needed: bool) -> tuple[str, ...]:
+    if not needed:
+        return cure.change(facts, "chmod o-w --", item.path)
+    if item.mode & _STICKY:
+        return ("# the program needs it so: the manifest has it",)
+    return cure.change(facts, "chmod +t --", item.path)
 
 
 def open_to_groups(facts: Facts) -> Iterator[Weakness]:
@@ -47,7 +56,7 @@ def open_to_groups(facts: Facts) -> Iterator[Weakness]:
         if theirs and not facts.is_written(item.path) and not facts.is_mounted(item.path, "ro"):
             yield Weakness(
                 "group-writable", Severity.LOW, item.path, f"{item.path} can be written by group {item.gid}",
-                "whoever has that group changes it", (item.standing,), (f"chmod g-w -- {facts.quoted(item.path)}",),
+                "whoever has that group changes it", (item.standing,), cure.change(facts, "chmod g-w --", item.path),
             )
 
 
@@ -57,24 +66,24 @@ def own_code(facts: Facts) -> Iterator[Weakness]:
         who = facts.writer(item)
         if not who or facts.is_mounted(item.path, "ro"):
             continue
-        to_root = (f"chown root:root -- {facts.quoted(item.path)}",)
+        remedy = cure.taken(facts, item)
         if item.is_code:
             yield Weakness(
                 "writable-code", Severity.HIGH, item.path, f"{item.path} is {_kind(item)}, and {who}",
                 "an intruder in the program puts his own code there, which runs from the next start on",
-                (item.standing, *facts.need((item.path,))), to_root,
+                (item.standing, *facts.need((item.path,))), remedy,
             )
         elif _is_settings(facts, item):
             yield Weakness(
                 "writable-configuration", Severity.MEDIUM, item.path, f"{item.path} is read as configuration, and {who}",
                 "an intruder in the program tells it what to load and whom to trust from the next start on",
-                (item.standing, *facts.need((item.path,))), to_root,
+                (item.standing, *facts.need((item.path,))), remedy,
             )
         elif facts.entries.get(item.path) is not None and not facts.is_written(item.path):
             yield Weakness(
                 "writable-configuration", Severity.LOW, item.path, f"{item.path} was read and not written, and {who}",
                 "an intruder in the program changes what it reads the next time, as the pages that it serves",
-                (item.standing, *facts.need((item.path,))), to_root,
+                (item.standing, *facts.need((item.path,))), remedy,
             )
 
 
@@ -105,7 +114,7 @@ def replaceable(facts: Facts) -> Iterator[Weakness]:
             f"{path} holds code or configuration, and {who or 'all users may write to it'}",
             "a file is replaced by who may write to its directory, whatever its own mode is",
             (item.standing, *(f"in it: {each}" for each in files[:_MOST])),
-            (f"chown root:root -- {facts.quoted(path)}", f"chmod go-w -- {facts.quoted(path)}"),
+            cure.taken(facts, item),
         )
 
 
@@ -128,9 +137,14 @@ def executable(facts: Facts) -> Iterator[Weakness]:
             "an intruder's program runs from where the daemon writes its data",
             (f"mount {mount.path} type {mount.type} ({', '.join(sorted(mount.flags))}): noexec is missing",
              *(f"written: {path}" for path in paths[1:])),
-            tuple(f"mount --bind {facts.quoted(path)} {facts.quoted(path)} && "
-                  f"mount -o remount,bind,noexec,nosuid,nodev {facts.quoted(path)}" for path in paths),
+            tuple(_closed(facts, mount, path) for path in paths),
         )
+
+
+def _closed(facts: Facts, mount: Mounted, path: str) -> str:
+    # A mount on itself is wanted where there is none yet.
+    own = "" if path == mount.path else f"mount --bind {facts.quoted(path)} {facts.quoted(path)} && "
+    return f"{own}mount -o remount,bind,noexec,nosuid,nodev {facts.quoted(path)}"
 
 
 def _places(facts: Facts) -> Iterator[str]:
