@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tracejail.audit.advisory import Package, Vulnerability, read
-from tracejail.audit.facts import Above, Daemon, Facts, Item, Listener, Mounted
+from tracejail.audit.facts import Above, Daemon, Facts, Item, Listener, Mounted, Unseen
+from tracejail.audit.outward import KERNELS
 from tracejail.audit.rules import ABOUT, weaknesses
 from tracejail.audit.weakness import Weakness, score
 from tracejail.errors import InputOutputError, UsageError
@@ -72,9 +73,11 @@ def appraise(options: AuditOptions) -> Appraisal:
 
 
 def _ignored(word: str) -> tuple[str, str]:
-    rule, _, glob = word.partition(":")
+    rule, colon, glob = word.partition(":")
     if rule not in ABOUT:
         raise UsageError(f"--ignore {word}: there is no such rule", "each finding ends with the name of its rule, in brackets")
+    if colon and not glob:
+        raise UsageError(f"--ignore {word}: the paths are missing", f"{rule}:GLOB, or {rule} alone for all of them")
     return rule, glob or "*"
 
 
@@ -100,20 +103,21 @@ def gather(options: AuditOptions) -> Facts:
     survey = Survey(Search(tools, secret, host if _is_alike(os_release(root), release) else None))
     survey.walk(root)
     items = tuple(survey.items)
+    mounts = tuple(_mounts(jail))
     return Facts(
         jail=jail,
         items=items,
         manifest=manifest,
         manifest_path=path,
         daemon=daemon,
-        mounts=tuple(_mounts(jail)),
+        mounts=mounts,
         above=tuple(_above(jail)),
         listeners=tuple(_listeners(items, root)),
         on_root=os.stat(jail).st_dev == os.stat("/").st_dev,
         on_host=frozenset(_on_host(host, items)),
         packages=_packages(host, root, items, manifest) if advisories else (),
         advisories=advisories,
-        clipped=tuple(survey.clipped),
+        clipped=(*survey.clipped, *_behind(mounts, items)),
     )
 
 
@@ -125,9 +129,18 @@ def _named(options: AuditOptions) -> tuple[str, str]:
             raise UsageError(f"{target}: no such jail", "name its directory, or a manifest alone")
         if not os.path.exists(target):
             raise UsageError(f"{target}: no such jail or manifest", "name the directory of a jail, or a manifest")
+        _regular(target)
         return "", target
+    if options.manifest:
+        _regular(options.manifest)
     beside = f"{os.path.realpath(target)}.json"
     return target, options.manifest or (beside if os.path.isfile(beside) else "")
+
+
+def _regular(path: str) -> None:
+    # A FIFO or a terminal would let it wait for ever.
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise UsageError(f"{path}: is no regular file", "name a file")
 
 
 def _is_alike(own: Mapping[str, str], host: Mapping[str, str]) -> bool:
@@ -138,7 +151,8 @@ def _is_alike(own: Mapping[str, str], host: Mapping[str, str]) -> bool:
 def _daemon(host: HostRoot, options: AuditOptions, manifest: Manifest | None) -> Daemon | None:
     if options.user:
         user = find_identity(host, options.user)
-        return Daemon(user.uid, frozenset((user.gid, *user.groups)))
+        # Root writes to all: whom the program is to become is not known.
+        return Daemon(user.uid, frozenset((user.gid, *user.groups))) if user.uid else None
     if manifest is not None and manifest.command.uid:
         return Daemon(manifest.command.uid, frozenset((manifest.command.gid, *manifest.command.groups)))
     return None
@@ -156,6 +170,14 @@ def _mounts(jail: str) -> Iterator[Mounted]:
         if not shared and line.point != "/":
             parts.append((line.device, line.root.rstrip("/"), line.point))
         yield Mounted(line.point, line.type, line.flags, line.source, line.root, shared)
+
+
+def _behind(mounts: Iterable[Mounted], items: Iterable[Item]) -> Iterator[Unseen]:
+    """What is mounted where the kernel's own objects are, which are not looked at."""
+    foreign = frozenset(item.path for item in items if item.foreign)
+    for mount in mounts:
+        if mount.type not in KERNELS and any(mount.path.startswith(f"{path}/") for path in foreign):
+            yield Unseen(mount.path, f"it is mounted beneath what the kernel makes up ({mount.type})", "umount it", True)
 
 
 def _above(jail: str) -> Iterator[Above]:
@@ -192,6 +214,7 @@ def _on_host(host: HostRoot, items: Iterable[Item]) -> Iterator[str]:
 def _advisories(path: str, release: str) -> dict[str, tuple[Vulnerability, ...]]:
     if not release:
         raise UsageError("--advisories: it is not known of which release the packages are", "--release NAME, as bookworm")
+    _regular(path)
     try:
         with open(path, "rb") as stream:
             document = json.loads(stream.read(_LARGEST))

@@ -44,6 +44,11 @@ def winnow(facts: Facts, environment: tuple[tuple[str, str], ...], dry: bool, sh
     """
     if facts.manifest is None:
         raise UsageError("--remove: what is needed is not known without a manifest", "-m MANIFEST, or tracejail adopt makes one")
+    beside = f"{facts.jail}.json"
+    if os.path.realpath(facts.manifest.jail) != facts.jail and os.path.realpath(facts.manifest_path) != beside:
+        raise UsageError(
+            f"--remove: {facts.manifest_path} is of another jail: {facts.manifest.jail}", f"if it is of this one too: as {beside}"
+        )
     paths = tuple(item.path for item in unneeded(facts))
     if not paths:
         return Winnowed((), True, False)

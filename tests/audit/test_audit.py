@@ -104,6 +104,10 @@ def test_each_rule_is_told_in_a_line() -> None:
 @pytest.mark.parametrize("words", (
     [], ["/nonexistent"], ["/"], ["a", "b"], ["--json", "--sarif", "/tmp"], ["-n", "/tmp"], ["--threshold", "x", "/tmp"],
     ["--release", "bookworm", "/tmp"], ["-u", "no-such-user", "/tmp"], ["-E", "A=b", "/tmp"], ["/etc/passwd"],
+    ["--ignore", "shell:", "/tmp"], ["--threshold", "0.9", "/tmp"], ["--threshold", "nan", "/tmp"],
+    ["--threshold", "inf", "/tmp"],
+    ["/dev/zero"], ["-m", "/dev/zero", "/usr/share/doc"],
+    ["--advisories", "/dev/zero", "--release", "x", "/usr/share/doc"],
 ))
 def test_wrong_words(words: list[str]) -> None:
     done = tracejail("audit", *words)
@@ -356,6 +360,19 @@ def test_what_is_written_is_not_removed() -> None:
         assert done.json["removal"]["removed"], done.json["removal"]
         assert (jail / "var/lib/dpkg/kept").read_text() == "data\n"
         assert not (jail / "usr/share/more").exists()
+
+
+def test_another_jails_manifest_removes_nothing() -> None:
+    with place() as top:
+        _learned(top)
+        other = top / "other"
+        write(fresh(top / "x"), "/srv/mine", "x")
+        os.rename(top / "x/jail", other)
+        before = digest(other)
+        done = tracejail("audit", "--remove", "-m", top / "jail.json", other)
+        assert done.status == 2
+        two_lines(done)
+        assert digest(other) == before
 
 
 def test_without_a_manifest_nothing_is_removed() -> None:

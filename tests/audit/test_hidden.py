@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.audit.jails import audit, causes, fresh, place, static_program, write
+from tests.tool import two_lines
 from tracejail import searched, survey
-from tracejail.audit.facts import Facts
+from tracejail.appraise import Appraisal, AuditOptions
+from tracejail.audit.facts import Facts, Item, Unseen
 from tracejail.audit.rules import weaknesses
 from tracejail.audit.weakness import Severity
-from tracejail.resolve.host import open_host_root
+from tracejail.cli.audit import _verdict
+from tracejail.model import EntryType, JailPath
+from tracejail.resolve.host import HostNode, HostRoot, inspect, open_host_root
 from tracejail.survey import Survey
 
 
@@ -90,3 +95,49 @@ def test_the_rest_of_a_jail_does_not_vanish(tmp_path: Path, monkeypatch: pytest.
                 if each.rule == "not-looked-at"]
     assert found.severity is Severity.HIGH
     assert all(line.startswith("#") for line in found.remedy)
+
+
+def test_another_programs_file_system_is_told() -> None:
+    with place() as top:
+        jail = fresh(top)
+        (jail / "proc").mkdir()
+        behind = "mount -t proc proc {J}/proc; mount -t tmpfs tmpfs {J}/proc/bus;"
+        assert ("not-looked-at", "/proc/bus") in causes(audit(top, "--json", shell=behind).json)
+    item = Item("/net/x", EntryType.DIRECTORY, 0o755, 0, 0)
+    told = Facts("/j", (item,), clipped=(Unseen("/net/x", "it can't be read", "run it as root"),))
+    verdict = _verdict(Appraisal(told, (), 0, 0, 0.0), [], AuditOptions("/j"))
+    assert "NOTHING FOUND" not in verdict
+    assert "not all" in verdict
+
+
+def test_a_made_up_file_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    write(tmp_path, "/net/x", "x")
+    real = inspect
+
+    def made_up(host: HostRoot, path: JailPath) -> HostNode | None:
+        node = real(host, path)
+        return node and replace(node, virtual="fuse")
+
+    monkeypatch.setattr(survey, "inspect", made_up)
+    root = open_host_root(str(tmp_path))
+    walk = Survey(searched.Search(searched.KnownTools(root), lambda path, start: None, None))
+    walk.walk(root)
+    os.close(root.fd)
+    assert [(each.path, each.limit) for each in walk.clipped] == [("/net", True)]
+
+
+def test_root_is_nobody_in_particular() -> None:
+    with place() as top:
+        write(fresh(top), "/bin/server", static_program(), 0o755, 33)
+        assert ("writable-code", "/bin/server") in causes(audit(top, "--json", "-u", "root").json)
+
+
+def test_a_fifo_is_no_manifest() -> None:
+    with place() as top:
+        fresh(top)
+        os.mkfifo(top / "fifo")
+        for words, target in (([], "/mnt/fifo"), (["-m", "/mnt/fifo"], "/mnt/jail")):
+            done = audit(top, *words, target=target)
+            assert done.status == 2
+            two_lines(done)

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from tracejail.audit.elf import is_odd, shape
 from tracejail.audit.facts import Facts, Item, Mounted
 from tracejail.audit.naming import by_name
 from tracejail.audit.needs import unneeded
+from tracejail.audit.outward import sockets
 from tracejail.audit.recognition import by_bytes
 from tracejail.audit.remedy import quoted
 from tracejail.audit.rules import ABOUT, weaknesses
 from tracejail.audit.table import APPLETS, TOOLS
+from tracejail.audit.version import compare
 from tracejail.audit.weakness import MOST_OF_A_RULE, Severity, Weakness, score
 from tracejail.errors import UsageError
 from tracejail.model import Command, Entry, EntryType, HostIdentity, JailPath, Manifest, Origin, Use, Written
@@ -189,3 +192,20 @@ def test_real_programs_are_not_odd() -> None:
         if os.path.isfile(f"/usr/bin/{name}"):
             with open(f"/usr/bin/{name}", "rb") as stream:
                 assert not is_odd(stream.read(1 << 16)), name
+
+
+def test_a_long_name_of_a_socket_takes_no_time() -> None:
+    names = ("libvirt/" + "sock" * 5000, "ssh-" * 5000, "docker" * 5000, "/".join(["S-1/2."] * 5000))
+    items = tuple(Item(f"/{name}\n", EntryType.SOCKET, 0o777, 0, 0) for name in names)
+    began = time.process_time()
+    tuple(sockets(Facts("/j", items)))
+    assert time.process_time() - began < 2
+    real = ("/run/libvirt/libvirt-sock", "/run/docker.sock", "/run/user/1000/bus", "/run/dbus/system_bus_socket")
+    told = sockets(Facts("/j", tuple(Item(path, EntryType.SOCKET, 0o777, 0, 0) for path in real)))
+    assert [each.path for each in told] == list(real)
+
+
+def test_versions_with_many_digits() -> None:
+    assert compare("9" * 5000, "9" * 5001) < 0
+    assert compare("9" * 5000 + ":1", "1") > 0
+    assert compare("0" * 5000 + "1", "1") == 0

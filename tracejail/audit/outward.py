@@ -16,6 +16,7 @@ from .weakness import Severity, Weakness
 
 _SOCKETS = tuple((re.compile(rf"(?:.*/)?(?:{pattern})"), who, Severity[bad.upper()]) for pattern, who, bad in SOCKETS)
 _STICKY, _OTHERS = 0o1000, 0o022
+_DEEPEST = 4   # names of a path that an expression is about
 _KERNELS: dict[str, tuple[Severity, str]] = {
     "proc": (Severity.MEDIUM, "it tells of all processes, and root writes the kernel's settings there"),
     "sysfs": (Severity.MEDIUM, "it tells of the hardware, and root changes devices there"),
@@ -30,6 +31,8 @@ _KERNELS: dict[str, tuple[Severity, str]] = {
     "efivarfs": (Severity.HIGH, "root changes the firmware there"),
     "devtmpfs": (Severity.HIGH, "all devices of the host are there"),
 }
+# With those that are of no use to an intruder.
+KERNELS = frozenset((*_KERNELS, "devpts", "mqueue", "pstore", "selinuxfs", "hugetlbfs", "rpc_pipefs", "nsfs", "autofs"))
 _SYSTEM = ("/etc", "/root", "/home", "/boot", "/usr", "/bin", "/sbin", "/lib", "/var/lib", "/var/run", "/run", "/dev", "/opt",
            "/srv", "/var", "/proc", "/sys")
 # Those that hold far more than one program's data: the whole of them is more than is needed.
@@ -45,8 +48,9 @@ def sockets(facts: Facts) -> Iterator[Weakness]:
             continue
         listener = listeners.get(item.path)
         names = (item.path, bound.get(item.path, ""))
+        ends = ["/".join(name.split("/")[-_DEEPEST:]) for name in names]   # a path of a jail may be very long
         known = next(
-            ((who, severity) for pattern, who, severity in _SOCKETS if any(map(pattern.fullmatch, names))), None
+            ((who, severity) for pattern, who, severity in _SOCKETS if any(map(pattern.fullmatch, ends))), None
         )
         if known is not None and known[1] is Severity.INFO:
             continue

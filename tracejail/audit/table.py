@@ -206,19 +206,22 @@ APPLETS: tuple[tuple[Family, str], ...] = (
     (_F, "cat cp mv rm ln ls dd tee head tail tar cpio find xargs env timeout od hexdump base64"),
 )
 
-# Sockets on which a daemon of the host does what it is told: a regular expression for the path, who listens, and how bad it is.
+# Sockets on which a daemon of the host does what it is told:
+# a regular expression for the end of the path, who listens, and how bad it is.
 SOCKETS: tuple[tuple[str, str, str], ...] = (
-    (r"(?:docker|podman|containerd|crio|cri-dockerd|buildkitd|dockershim|balena|lxd/unix|incus/unix|lxc/unix)\S*\.socke?t?",
+    (r"(?:docker|podman|containerd|crio|cri-dockerd|buildkitd|dockershim|balena|lxd/unix|incus/unix|lxc/unix)[^/]*\.socke?t?",
      "the container engine, which starts any program as root on the host", "critical"),
-    (r"systemd/private|io\.systemd\.(?:Manager|Machine|sysext)\S*",
+    (r"systemd/private|io\.systemd\.(?:Manager|Machine|sysext)[^/]*",
      "the service manager, which starts services as root", "critical"),
-    (r"libvirt/\S*sock\S*|snapd\S*\.socket|cockpit/\S*", "a manager of machines or packages, which works as root", "critical"),
-    (r"dbus/system_bus_socket|(?:run/user/[0-9]+|dbus\S*)/(?:bus|dbus-\S+)", "the message bus, and all services on it", "high"),
-    (r"\.X11-unix/X[0-9]+|wayland-[0-9]+|\.ICE-unix/\S+|pulse/native|pipewire-[0-9]+",
+    (r"libvirt/(?:[^/]+/)?[^/]*sock[^/]*|snapd[^/]*\.socket|cockpit/.*",
+     "a manager of machines or packages, which works as root", "critical"),
+    (r"dbus/system_bus_socket|(?:run/user/[0-9]+|dbus[^/]*)/(?:bus|dbus-[^/]+)",
+     "the message bus, and all services on it", "high"),
+    (r"\.X11-unix/X[0-9]+|wayland-[0-9]+|\.ICE-unix/[^/]+|pulse/native|pipewire-[0-9]+",
      "a desktop: its keys are read and typed there", "high"),
-    (r"(?:ssh-\S+/)?agent\.[0-9]+|S\.gpg-agent\S*|keyring/(?:ssh|control|pkcs11)|ssh-agent\S*|S\.scdaemon",
+    (r"(?:ssh-[^/]+/)?agent\.[0-9]+|S\.gpg-agent[^/]*|keyring/(?:ssh|control|pkcs11)|ssh-agent[^/]*|S\.scdaemon",
      "an agent that uses somebody's keys for whoever asks", "high"),
-    (r"screens?/\S+|S-\S+/[0-9]+\.\S+|tmux-[0-9]+/\S+", "a terminal of somebody, in which commands can be typed", "high"),
+    (r"screens?/[^/]+|S-[^/]+/[0-9]+\.[^/]+|tmux-[0-9]+/[^/]+", "a terminal of somebody, in which commands can be typed", "high"),
     (r"systemd/(?:journal/(?:dev-log|socket|stdout)|notify)|dev/log|(?:run|dev)/(?:systemd/)?(?:log|notify)|nscd/socket",
      "", "info"),
 )

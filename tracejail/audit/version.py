@@ -12,18 +12,16 @@ _FIRST, _END, _LETTER = -1, 0, 1 << 9   # "~" sorts before the end of a part, th
 def compare(one: str, other: str) -> int:
     """Less than 0 where `one` is the earlier, 0 where they are the same, else more."""
     first, second = split(one), split(other)
-    if first[0] != second[0]:
-        return first[0] - second[0]
-    return _compare(first[1], second[1]) or _compare(first[2], second[2])
+    return _numbers(first[0], second[0]) or _compare(first[1], second[1]) or _compare(first[2], second[2])
 
 
-def split(version: str) -> tuple[int, str, str]:
+def split(version: str) -> tuple[str, str, str]:
     """Epoch, upstream version and Debian revision; no revision is the same as "0"."""
     epoch, colon, rest = version.strip().partition(":")
     if not colon or not epoch.isascii() or not epoch.isdigit():
         epoch, rest = "0", version.strip()
     upstream, dash, revision = rest.rpartition("-")
-    return (int(epoch), upstream, revision) if dash else (int(epoch), rest, "")
+    return (epoch, upstream, revision) if dash else (epoch, rest, "")
 
 
 def _compare(one: str, other: str) -> int:
@@ -32,9 +30,16 @@ def _compare(one: str, other: str) -> int:
         for character, against in zip_longest(words, other_words, fillvalue=""):
             if difference := _weight(character) - _weight(against):
                 return difference
-        if difference := int(digits or 0) - int(other_digits or 0):
+        if difference := _numbers(digits, other_digits):
             return difference
     return 0
+
+
+def _numbers(one: str, other: str) -> int:
+    """By their digits: int() refuses those of which somebody has written thousands."""
+    first, second = one.lstrip("0"), other.lstrip("0")
+    mine, theirs = (len(first), first), (len(second), second)
+    return (mine > theirs) - (mine < theirs)
 
 
 def _weight(character: str) -> int:

@@ -66,6 +66,8 @@ def _options(fields: Fields, target: str) -> AuditOptions:
 
     threshold = fields.get("threshold", 0.0)
     assert isinstance(threshold, float)
+    if not threshold.is_integer():
+        raise UsageError(f"--threshold {threshold}: not a whole number", "a score is one: see tracejail audit --help")
     words = {key: str(fields.get(key, "")) for key in ("manifest", "user", "host_root", "advisories", "release")}
     if words["release"] and not words["advisories"]:
         raise UsageError("audit: --release is about --advisories", "leave it out, or name the file of advisories")
@@ -128,6 +130,9 @@ def _report(done: Appraisal, options: AuditOptions, verbose: bool) -> list[str]:
 def _verdict(done: Appraisal, counted: list[Weakness], options: AuditOptions) -> str:
     jail = cut(done.facts.jail)
     if not counted:
+        facts = done.facts
+        if facts.clipped or any(item.contents.unread for item in facts.files):   # and it was told to ignore that
+            return f"nothing found in what was looked at of {jail} ({len(facts.items)} objects), which is not all: score 0"
         return f"NOTHING FOUND in {jail} ({len(done.facts.items)} objects): score 0"
     by_severity = dict.fromkeys(each.severity.word for each in counted)
     counts = ", ".join(
