@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tracejail.audit.advisory import Package, open_ones, read
 from tracejail.audit.contents import contents_of
 from tracejail.audit.elf import is_odd, shape
-from tracejail.audit.facts import Facts, Item, Mounted
+from tracejail.audit.facts import Daemon, Facts, Item, Mounted
 from tracejail.audit.naming import by_name
 from tracejail.audit.needs import unneeded
 from tracejail.audit.outward import sockets
@@ -28,6 +28,7 @@ from tracejail.audit.version import compare
 from tracejail.audit.weakness import MOST_OF_A_RULE, Severity, Weakness, score
 from tracejail.errors import UsageError
 from tracejail.model import Command, Entry, EntryType, HostIdentity, JailPath, Manifest, Origin, Use, Written
+from tracejail.resolve.policy import secret
 
 _EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 
@@ -209,3 +210,62 @@ def test_versions_with_many_digits() -> None:
     assert compare("9" * 5000, "9" * 5001) < 0
     assert compare("9" * 5000 + ":1", "1") > 0
     assert compare("0" * 5000 + "1", "1") == 0
+
+
+_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+
+
+@pytest.mark.parametrize(("path", "text", "kind"), (
+    ("/srv/a.json", f'{{"private_key": "-----BEGIN PRIVATE KEY-----\\n{_BODY}\\n"}}', "a private key"),
+    ("/srv/a.yaml", f"  key: |\n    -----BEGIN RSA PRIVATE KEY-----\n    {_BODY}\n", "a private key"),
+    ("/srv/doc", "it begins with -----BEGIN PRIVATE KEY----- and goes on\n", ""),
+    ("/srv/a", "ASIA" + "A1B2" * 4, "a token"),
+    ("/srv/a", 'aws_secret_access_key = "' + "aB3/" * 10 + '"', "a token"),
+    ("/srv/a", "github_pat_" + "a1B2" * 6, "a token"),
+    ("/srv/a", "k=sk_live_" + "a1B2" * 6, "a token"),
+    ("/srv/a", "AIza" + "a1B2-" * 7, "a token"),
+    ("/srv/a", "//registry/:_authToken=npm_" + "a1B2" * 9, "a token"),
+    ("/srv/a", "sk_live_", ""),
+    ("/srv/a", "DATABASE_URL=mydb+x://app:Zw3pass@db.example/app", "a password in an address"),
+    ("/srv/a", "see http://user:password@example.org/", ""),
+    ("/srv/a", "mydb://${USER}:${PASSWORD}@db/", ""),
+    ("/root/.zhistory", "x", "what a user typed"),
+    ("/root/.ssh/known_hosts", "host ssh-ed25519 AAAA", ""),
+    ("/root/.ssh/id_rsa.pub", "ssh-rsa AAAA", ""),
+    ("/root/.ssh/config", "Host x", "a user's SSH files"),
+))
+def test_secrets_by_their_form(path: str, text: str, kind: str) -> None:
+    said = contents_of(path, text.encode(), secret).secret
+    assert said.startswith(kind) if kind else said == "", said
+
+
+@pytest.mark.parametrize("piece", (
+    b"-----BEGIN ", b"-----BEGIN A PRIVATE KEY-----\n", b"a://a:b", b"aws_secret_access_key \t", b"A-: ", b"a", b"\\n",
+))
+def test_no_text_makes_it_slow(piece: bytes) -> None:
+    data = (b"://PRIVATE KEY AKIA" + piece * (1 << 16))[: 1 << 16]
+    began = time.process_time()
+    contents_of("/srv/x", data, lambda path, start: None)
+    assert time.process_time() - began < 2
+
+
+def test_code_by_its_name() -> None:
+    daemon = Daemon(33, frozenset((33,)))
+    rows = {"/usr/lib/app/a.py": True, "/srv/www/i.php": True, "/srv/www/i.html": False, "/var/spool/a.py": False}
+    facts = Facts("/j", tuple(Item(path, EntryType.FILE, 0o644, 33, 33) for path in rows), daemon=daemon)
+    assert {each.path for each in weaknesses(facts) if each.rule == "writable-code"} == {path for path, so in rows.items() if so}
+
+
+def test_what_is_preloaded() -> None:
+    loads = contents_of("/etc/ld.so.preload", b"/lib/a.so:/lib/b.so\n/lib/c.so", lambda path, start: None)
+    assert loads.loads == ("/lib/a.so", "/lib/b.so", "/lib/c.so")
+
+    def found(mode: int, *others: tuple[str, int, int]) -> set[str]:
+        items = (Item("/etc/ld.so.preload", EntryType.FILE, mode, 0, 0, contents=loads),
+                 *(Item(path, EntryType.DIRECTORY, 0o755, 0, 0) for path in ("/etc", "/lib")),
+                 *(Item(path, EntryType.FILE, mode, uid, 0) for path, mode, uid in others))
+        return {each.path for each in weaknesses(Facts("/j", items)) if each.rule == "preload"}
+
+    assert found(0o644, ("/lib/a.so", 0o644, 0)) == set()
+    assert found(0o646) == {"/etc/ld.so.preload"}
+    assert found(0o644, ("/lib/a.so", 0o644, 33), ("/lib/c.so", 0o666, 0)) == {"/lib/a.so", "/lib/c.so"}

@@ -57,7 +57,7 @@ def taken(facts: Facts, item: Item) -> tuple[str, ...]:
     if theirs:
         words = ",".join(f"u:{grant.user}" if grant.user >= 0 else f"g:{grant.group}" for grant in theirs)
         commands += change(facts, f"setfacl -x {words} --", item.path)
-    if item.type is EntryType.DIRECTORY and item.mode & _OTHERS:
+    if item.mode & _OTHERS:
         commands += change(facts, "chmod o-w --", item.path)
     return tuple(dict.fromkeys(commands))
 

@@ -37,6 +37,7 @@ class Contents:
     secret: str = ""                 # why it should not be here
     hashes: tuple[str, ...] = ()     # accounts whose password hash it holds
     open: tuple[str, ...] = ()       # accounts that want no password, of a file like passwd(5)
+    loads: tuple[str, ...] = ()      # what the loader is to load into each program, of ld.so.preload(8)
     stale: bool = False              # the host has other bytes at this path, of an ELF file
     odd: bool = False                # an ELF file whose first bytes say what it is not
     unread: str = ""                 # why it was not looked at whole

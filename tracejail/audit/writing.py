@@ -13,6 +13,9 @@ from .weakness import Severity, Weakness
 
 _STICKY, _OTHERS, _GROUP = 0o1000, 0o002, 0o020
 _SETTINGS = ("/etc/", "/usr/local/etc/", "/opt/etc/")
+_CODE_PLACES = ("/usr/", "/lib", "/opt/", "/srv/", "/var/www/", "/var/lib/")
+_SUFFIXES = (".py", ".pyc", ".pl", ".pm", ".php", ".phtml", ".rb", ".lua", ".js", ".cgi")
+_PRELOAD = "/etc/ld.so.preload"
 _MOST = 3    # files of a directory that are named
 _KINDS = (EntryType.FILE, EntryType.DIRECTORY)
 
@@ -67,7 +70,7 @@ def own_code(facts: Facts) -> Iterator[Weakness]:
         if not who or facts.is_mounted(item.path, "ro"):
             continue
         remedy = cure.taken(facts, item)
-        if item.is_code:
+        if item.is_code or _is_interpreted(item):
             yield Weakness(
                 "writable-code", Severity.HIGH, item.path, f"{item.path} is {_kind(item)}, and {who}",
                 "an intruder in the program puts his own code there, which runs from the next start on",
@@ -89,6 +92,28 @@ def own_code(facts: Facts) -> Iterator[Weakness]:
 
 def _kind(item: Item) -> str:
     return {"program": "a program", "library": "a library"}.get(item.contents.kind, "a script")
+
+
+def _is_interpreted(item: Item) -> bool:
+    """Whether it is code without saying so: an interpreter, or a web server, executes it by its name."""
+    return item.path.startswith(_CODE_PLACES) and item.path.endswith(_SUFFIXES)
+
+
+def preloaded(facts: Facts) -> Iterator[Weakness]:
+    """ld.so.preload(8) names what is loaded into each program, those of root too."""
+    for item in facts.files:
+        for path in (item.path, *item.contents.loads) if item.path == _PRELOAD else ():
+            changed = facts.end(path)
+            who = changed and (facts.writer(changed) or ("all users may write to it" if changed.mode & _OTHERS else ""))
+            if changed is None or not who or facts.is_mounted(changed.path, "ro"):
+                continue
+            yield Weakness(
+                "preload", Severity.HIGH, changed.path, f"{changed.path} is loaded into each program, and {who}"
+                if changed is not item else f"{changed.path} says what is loaded into each program, and {who}",
+                "who changes it has his code run in all that starts in the jail, as root too",
+                (changed.standing, *((f"{_PRELOAD} names {path}",) if changed is not item else ())),
+                cure.taken(facts, changed),
+            )
 
 
 def _is_settings(facts: Facts, item: Item) -> bool:
