@@ -145,5 +145,8 @@ def test_stop_it_first_where_it_can_meddle() -> None:
         directory("/srv/up", 0o755, DAEMON)(jail)
         write(jail, "/srv/up/motd", "x", 0o666)
         with_manifest(jail, ())
-        remedy = _remedy(audit(top, "--json").json, "world-writable-file", "/srv/up/motd")
-        assert remedy == [cure.STOP, "chmod o-w -- /mnt/jail/srv/up/motd"]
+        said = audit(top, "--json").json
+        assert _remedy(said, "world-writable-file", "/srv/up/motd") == [cure.STOP, "chmod o-w -- /mnt/jail/srv/up/motd"]
+        directory("/srv/up/data", 0o755, DAEMON)(jail)
+        with_manifest(jail, ("/srv/up/data",))
+        assert _remedy(audit(top, "--json").json, "written-executable", "/srv/up/data")[0] == cure.STOP

@@ -86,10 +86,12 @@ def not_looked_at(facts: Facts) -> Iterator[Weakness]:
         )
     for item in facts.files:
         if item.contents.unread:
+            refused = "read" in item.contents.unread
             yield Weakness(
                 "not-looked-at", Severity.HIGH if item.contents.limit else Severity.LOW, item.path,
                 f"{item.path} was not looked at whole: {item.contents.unread}",
-                "anything may be hidden there", (f"{item.size} bytes",), (f"file -- {facts.quoted(item.path)}",),
+                "anything may be hidden there", (f"{item.size} bytes",),
+                ("# run it as root" if refused else f"# look at it by other means: file -- {facts.quoted(item.path)}",),
             )
 
 

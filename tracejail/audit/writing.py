@@ -162,7 +162,7 @@ def executable(facts: Facts) -> Iterator[Weakness]:
             "an intruder's program runs from where the daemon writes its data",
             (f"mount {mount.path} type {mount.type} ({', '.join(sorted(mount.flags))}): noexec is missing",
              *(f"written: {path}" for path in paths[1:])),
-            tuple(_closed(facts, mount, path) for path in paths),
+            (*cure.stop(facts, *paths), *(_closed(facts, mount, path) for path in paths)),
         )
 
 
