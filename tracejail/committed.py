@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tracejail.errors import InputOutputError, UsageError
 from tracejail.jail.journal import (
+    JOURNAL,
+    TURNED,
     ChangedError,
     Journal,
     StuckError,
     close_journal,
     do_all,
+    drop,
     give_up,
     read_journal,
     undo_all,
@@ -31,7 +34,12 @@ BEFORE, AFTER = "before.json", "after.json"   # both manifests, in the journal's
 def locked(jail: str) -> Iterator[tuple[Staging, Upkeep]]:
     """The lock on a jail, and the directory of its updates. Raises InputOutputError, LockedError."""
     with opened_jail(jail), staging(jail) as stage, upkeep(jail) as at:
-        yield stage, at
+        try:
+            yield stage, at
+        except KeyboardInterrupt:
+            if not has(at, PENDING):
+                raise
+            raise KeyboardInterrupt(f"{at.jail} is brought over in part, and the next tracejail update finishes it") from None
 
 
 @contextlib.contextmanager
@@ -56,7 +64,7 @@ def finish(at: Upkeep, path: str) -> bool:
         with folder(at, PENDING) as fd:
             journal = read(fd, at.jail)
     if journal.root != os.fstat(at.root).st_ino:
-        clear(at, PENDING)   # of a jail that has been made anew since
+        drop(at)   # of a jail that has been made anew since
         return False
     if os.path.realpath(journal.manifest) != os.path.realpath(path):
         raise UsageError(
@@ -67,42 +75,56 @@ def finish(at: Upkeep, path: str) -> bool:
     return True
 
 
-def read(fd: int, jail: str) -> Journal:
+def read(fd: int, jail: str, names: Sequence[str] = (TURNED, JOURNAL)) -> Journal:
     """The journal of a directory. Raises InputOutputError, OSError."""
     try:
-        return read_journal(fd)
+        return read_journal(fd, names)
     except ValueError:
         hint = "look at it, and remove it; then call it again"
         raise InputOutputError(f"{jail}: the journal of an update beside it makes no sense", hint) from None
 
 
 def carry_out(at: Upkeep, path: str) -> None:
-    """Do what is committed, or nothing of it. Raises InputOutputError."""
+    """Do what is committed, or nothing of it. Raises InputOutputError. An interruption leaves it to the next call."""
     tree = open_tree(at.root, at.jail)
     with file_errors(at.jail), folder(at, PENDING) as fd:
         journal = read(fd, at.jail)
         try:
-            do_all(tree, fd, journal.steps)
             try:
-                _put_manifest(fd, journal, path)
-            except BaseException:
+                do_all(tree, fd, journal.steps)
+            except StuckError:
+                raise
+            except Exception:
+                _put_back(fd, journal, path)
+                raise
+            try:
+                _put_manifest(fd, journal.after, path)
+            except Exception:
                 undo_all(tree, fd, journal.steps)
                 raise
         except StuckError as stuck:
             cause = f"{at.jail}: {stuck}; some of its files are the old ones, some the new"
             raise InputOutputError(cause, "see to it, and call it again: it goes on from here") from None
-        except BaseException:
+        except Exception:
             give_up(at)
             raise
     with file_errors(at.jail):
         close_journal(at)
 
 
-def _put_manifest(fd: int, journal: Journal, path: str) -> None:
+def _put_back(fd: int, journal: Journal, path: str) -> None:
+    """The manifest that was there before, where a call that was killed has exchanged it already."""
+    with open(path, "rb") as stream:
+        now = hashlib.sha256(stream.read()).hexdigest()
+    if journal.after and now == journal.after:
+        _put_manifest(fd, journal.before, path)
+
+
+def _put_manifest(fd: int, wanted: str, path: str) -> None:
     """The manifest of the state that was reached, in its place: by a rename where it is on the same file system."""
-    if not journal.after:
+    if not wanted:
         return
-    name = AFTER if _digest_in(fd, AFTER) == journal.after else BEFORE
+    name = AFTER if _digest_in(fd, AFTER) == wanted else BEFORE
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink("manifest", dir_fd=fd)

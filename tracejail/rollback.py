@@ -11,9 +11,9 @@ from tracejail.changes import Action
 from tracejail.committed import carry_out, file_errors, finish, locked, read
 from tracejail.errors import UsageError
 from tracejail.jail.content import digest_of
-from tracejail.jail.journal import Journal, Step, inode_at, turn, turned
+from tracejail.jail.journal import JOURNAL, Journal, Step, inode_at, turn, turned
 from tracejail.jail.tree import Tree, open_file, open_tree
-from tracejail.jail.upkeep import FORMER, folder, has
+from tracejail.jail.upkeep import FORMER, PENDING, Upkeep, folder, has
 from tracejail.manifest import read_manifest
 from tracejail.model import EntryType, JailPath, Manifest
 from tracejail.replaceable import read_former
@@ -31,12 +31,15 @@ def roll_back(path: str, wish: Wish) -> Updated:
     manifest = read_former(path)
     jail = os.path.abspath(wish.jail or manifest.jail)
     with locked(jail) as (_, at):
+        begun = not wish.dry and _is_begun(at)
         finished = not wish.dry and finish(at, path)
+        if begun and finished:   # it was this that was called for
+            return Updated(path, jail, len(read_manifest(path).entries), finished=True, seconds=time.monotonic() - began)
         tree = open_tree(at.root, jail)
         if not has(at, FORMER):
             raise UsageError(f"{jail}: there is no update to go back from", "only the last one's files are kept")
         with file_errors(jail), folder(at, FORMER) as fd:
-            back = turned(read(fd, jail))
+            back = turned(read(fd, jail, (JOURNAL,)))   # a turned one is of a call that was killed before it committed it
         back = _fitting(back, tree, path, wish.force)
         if not wish.force:
             _check_content(back, tree, manifest)
@@ -52,6 +55,14 @@ def roll_back(path: str, wish: Wish) -> Updated:
             path, jail, entries, changes, bool(back.after), restart=tuple(restart), finished=finished,
             seconds=time.monotonic() - began,
         )
+
+
+def _is_begun(at: Upkeep) -> bool:
+    """Whether it is a way back that was killed."""
+    if not has(at, PENDING):
+        return False
+    with file_errors(at.jail), folder(at, PENDING) as fd:
+        return read(fd, at.jail).turns > 0
 
 
 def _fitting(back: Journal, tree: Tree, path: str, force: bool) -> Journal:

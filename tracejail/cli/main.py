@@ -43,8 +43,8 @@ def _guarded(words: list[str]) -> int:
         return _flushed(dispatch(words))
     except TracejailError as error:
         return _tell(error.message, error.hint, error.status)
-    except KeyboardInterrupt:
-        return _tell("interrupted; nothing is left behind", "", _INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _tell(f"interrupted; {stop or 'nothing is left behind'}", "", _INTERRUPTED)
     except BrokenPipeError:
         return 141  # the reader went away
     except OSError as error:

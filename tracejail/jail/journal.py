@@ -21,7 +21,7 @@ from tracejail.errors import InputOutputError
 from tracejail.kernel.paths import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, NO_XDEV, openat2
 
 from .tree import Attributes, Tree, set_file
-from .upkeep import FORMER, PENDING, Upkeep, clear, folder, move
+from .upkeep import FORMER, NEXT, PENDING, Upkeep, clear, folder, move
 
 JOURNAL, TURNED = "journal.json", "rollback.json"
 _LARGEST = 1 << 28
@@ -57,13 +57,14 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Journal:
     """The steps in their order, for the jail whose root has this inode number; `manifest` is the path of its manifest, and
-    `digests` the SHA-256 of that before and after."""
+    `digests` the SHA-256 of that before and after. `turns` counts the rollbacks since the update."""
 
     root: int
     manifest: str
     steps: tuple[Step, ...]
     before: str = ""
     after: str = ""
+    turns: int = 0
 
 
 def turned(journal: Journal) -> Journal:
@@ -72,7 +73,7 @@ def turned(journal: Journal) -> Journal:
         replace(step, staged=step.kept, kept=step.staged, inode=step.was, was=step.inode, before=step.after, after=step.before)
         for step in reversed(journal.steps)
     )
-    return replace(journal, steps=steps, before=journal.after, after=journal.before)
+    return replace(journal, steps=steps, before=journal.after, after=journal.before, turns=journal.turns + 1)
 
 
 def write_journal(fd: int, name: str, journal: Journal) -> None:
@@ -86,16 +87,16 @@ def write_journal(fd: int, name: str, journal: Journal) -> None:
     os.rename(f"{name}.part", name, src_dir_fd=fd, dst_dir_fd=fd)
 
 
-def read_journal(fd: int) -> Journal:
+def read_journal(fd: int, names: Sequence[str] = (TURNED, JOURNAL)) -> Journal:
     """Of a directory; the turned one where it has one. Raises OSError, ValueError."""
-    for name in (TURNED, JOURNAL):
+    for name in names:
         with contextlib.suppress(FileNotFoundError):
             source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             with open(source, "rb") as stream:
                 raw: Mapping[str, Any] = json.loads(stream.read(_LARGEST))
             try:
                 steps = tuple(_step(row) for row in raw["steps"])
-                return Journal(raw["root"], raw["manifest"], steps, raw["before"], raw["after"])
+                return Journal(raw["root"], raw["manifest"], steps, raw["before"], raw["after"], raw.get("turns", 0))
             except (KeyError, TypeError) as error:
                 raise ValueError(str(error)) from None
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), JOURNAL)
@@ -114,14 +115,29 @@ def _step(row: Mapping[str, Any]) -> Step:
 
 
 def do_all(tree: Tree, fd: int, steps: Sequence[Step]) -> None:
-    """Do the steps that are not done yet; where one can't be, those that were are undone, and its error is raised:
-    ChangedError, OSError, InputOutputError; StuckError. `fd` is of the directory of what comes in."""
+    """Do the steps that are not done yet; where one can't be, all that were are undone, and its error is raised:
+    ChangedError, OSError, InputOutputError; StuckError. `fd` is of the directory of what comes in.
+
+    An interruption is no such error: it leaves all as it stands, as a kill does, for the next call."""
     for count, step in enumerate(steps):
         try:
             _do(tree, fd, step)
-        except BaseException:
-            undo_all(tree, fd, steps[:count])
+        except Exception:
+            # Of those behind it some may have been done before a kill; what was never reached is not touched.
+            undo_all(tree, fd, [*steps[:count], *(each for each in steps[count:] if _is_begun(tree, each))])
             raise
+
+
+def _is_begun(tree: Tree, step: Step) -> bool:
+    """Whether a step, at which the doing stopped, may have changed something that can be reached."""
+    try:
+        with _parent(tree, step.path) as (parent, name):
+            there = _inode(parent, name)
+    except OSError:
+        return False
+    if step.after is not None:
+        return there != 0
+    return there == (step.inode if step.staged else 0)
 
 
 def undo_all(tree: Tree, fd: int, steps: Sequence[Step]) -> None:
@@ -258,9 +274,15 @@ def give_up(at: Upkeep) -> None:
         try:
             os.unlink(TURNED, dir_fd=fd)
         except FileNotFoundError:
-            clear(at, PENDING)
+            drop(at)
             return
     move(at, PENDING, FORMER)
+
+
+def drop(at: Upkeep) -> None:
+    """What was committed goes: at once, as half of it would make no sense to whoever comes after a kill. Raises OSError."""
+    move(at, PENDING, NEXT)
+    clear(at, NEXT)
 
 
 def turn(at: Upkeep, journal: Journal) -> None:
