@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Ground
-from .tree import LIB, says, tracejail
+from .tree import COMMAND, ENVIRONMENT, LIB, says, tracejail
 
 CONTROL = """Package: {name}
 Version: {version}
@@ -81,8 +82,26 @@ def test_the_hook_for_apt(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if "tracejail" in line)
     command = line.partition('"')[2].rpartition('"')[0]
-    assert command.endswith("update --all || true")
+    assert command.endswith("update --all) || true")
     assert subprocess.run(["/bin/sh", "-n", "-c", command], check=False).returncode == 0
+
+
+def test_a_hook_takes_no_package_of_the_working_directory(tmp_path: Path) -> None:
+    """dpkg may be called anywhere, and it runs the hook as root."""
+    (tmp_path / "tracejail").mkdir()
+    (tmp_path / "tracejail/__init__.py").write_text("")
+    (tmp_path / "tracejail/__main__.py").write_text("print('evil')\n")
+    environment = {**os.environ, **ENVIRONMENT, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}   # not the one with a script
+    for kind in ("apt", "systemd-service"):
+        made = subprocess.run(
+            [*COMMAND, "update", "--hook", kind], env=environment, capture_output=True, text=True, check=True,
+        ).stdout
+        line = next(line for line in made.splitlines() if "update --all" in line)
+        command = line.replace("(", "").replace("ExecStart=", "").rpartition("&& ")[2].partition(" update --all")[0]
+        assert command.split()[1:] == ["-P", "-m", "tracejail"]
+        words = ["/bin/sh", "-c", f"{command} --version"]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout.startswith("tracejail "), done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd")

@@ -9,7 +9,7 @@ import sys
 
 _APT = """\
 // Brings jails over when packages were changed: /etc/apt/apt.conf.d/90tracejail
-DPkg::Post-Invoke { "test ! -d /var/lib/tracejail || %COMMAND% update --all || true"; };
+DPkg::Post-Invoke { "test ! -d /var/lib/tracejail || (cd / && %COMMAND% update --all) || true"; };
 """
 _SERVICE = """\
 # Brings jails over: /etc/systemd/system/tracejail-update.service
@@ -54,5 +54,7 @@ _HOOKS = {"apt": _APT, "systemd-service": _SERVICE, "systemd-path": _PATH, "syst
 def hook(name: str) -> str:
     """The text, with the command as it can be called from anywhere."""
     found = shutil.which("tracejail")
-    command = [os.path.abspath(found)] if found else [os.path.abspath(sys.executable), "-m", "tracejail"]
-    return _HOOKS[name].replace("%COMMAND%", shlex.join(command))
+    # -P: else python looks for the package in the working directory first, and that is anybody's.
+    command = [os.path.abspath(found)] if found else [os.path.abspath(sys.executable), "-P", "-m", "tracejail"]
+    words = shlex.join(command)
+    return _HOOKS[name].replace("%COMMAND%", words if name == "apt" else words.replace("%", "%%"))
