@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import errno
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from tracejail.drift.compare import How, watches
 from tracejail.drift.nouns import Drift, Kind, Object
 from tracejail.jail.build import Times, attributes_of
 from tracejail.jail.journal import Step, inode_at
-from tracejail.jail.tree import Attributes, Tree, look
+from tracejail.jail.tree import Attributes, Tree, look, open_path
 from tracejail.looking import Look
 from tracejail.model import Content, Entry, EntryType, JailPath, Manifest
 from tracejail.needs import is_executed
@@ -40,19 +42,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The changes in their order, and what is left as it is."""
+    """The changes in their order, and what is left as it is (`kept`); paths among that which the manifest must not be
+    renewed for, or the next look would know nothing of what the host has for them: `held`."""
 
     changes: tuple[Change, ...]
     kept: tuple[Drift, ...]
+    held: Mapping[str, Drift] = field(default_factory=dict)
 
 
-def plan_changes(found: Look, new: Manifest, tree: Tree, rows: Iterable[Dependency], force: bool) -> Plan:
+def plan_changes(
+    found: Look, new: Manifest, tree: Tree, rows: Iterable[Dependency], force: bool, hold: Collection[str] = ()
+) -> Plan:
     """What makes the jail that was looked at the one of the manifest `new`. What was changed in the jail stays but with
-    `force`. `rows` tell which library needs which."""
+    `force`, and what is in `hold` in any case. `rows` tell which library needs which."""
     before: dict[str, Entry] = {entry.path: entry for entry in found.manifest.entries}
     after: dict[str, Entry] = {entry.path: entry for entry in new.entries}
     watch = watches(found.manifest)
-    stay = {row.path for row in found.rows if row.kind in (Kind.DENIED, Kind.SHAPE)}
+    stay = {row.path for row in found.rows if row.kind in (Kind.DENIED, Kind.SHAPE)} | set(hold)
     changes: list[Change] = []
     kept: list[Drift] = []
     for path, entry in after.items():
@@ -73,10 +79,44 @@ def plan_changes(found: Look, new: Manifest, tree: Tree, rows: Iterable[Dependen
             kept.append(_kept(before[path], "gone from the host, and changed in the jail"))
         elif lies is not None and inode_at(tree, path):
             changes.append(Change(path, Action.REMOVE, before[path], before[path]))
-    return Plan(tuple(_ordered(changes, rows)), tuple(kept))
+    done = {change.path for change in changes}
+    held = {row.path: row for row in kept if row.path not in done}
+    for change in list(changes):
+        reason = _unreachable(tree, change.path, after)
+        if reason:
+            changes.remove(change)
+            entry = before.get(change.path, change.entry)
+            held[change.path] = Drift(change.path, Kind.SHAPE, reason, entry.package, entry.version)
+            kept.append(held[change.path])
+    return Plan(tuple(_ordered(changes, rows)), tuple(kept), held)
+
+
+def _unreachable(tree: Tree, path: str, after: Mapping[str, Entry]) -> str:
+    """Why no change can be made at a path of the jail: what is above it is no directory of the jail any more; else ""."""
+    above = path.rpartition("/")[0]
+    try:
+        os.close(open_path(tree, path))
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return "it is on another mount"
+    while above:
+        try:
+            os.close(open_path(tree, above))
+            seen = look(tree, above, target=False)
+            return "" if seen and seen.type is EntryType.DIRECTORY else f"{above} is no directory in the jail"
+        except FileNotFoundError:
+            if above not in after:
+                return f"{above} is not in the jail"
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EXDEV, errno.ENOTDIR):
+                raise
+            return f"{above} is on another mount" if error.errno == errno.EXDEV else f"{above} is behind a link in the jail"
+        above = above.rpartition("/")[0]
+    return ""
 
 
 _AS_MEANT = "as meant"
+_SET_IDS = 0o6000
 
 
 def _kept(entry: Entry, words: str) -> Drift:
@@ -120,10 +160,15 @@ def _other(
     same = (there.type, there.target, there.device) == (entry.type, entry.target, entry.device)
     same = same and (entry.type is not EntryType.FILE or digest == entry.sha256)
     attributes = (there.mode, there.uid, there.gid) == (entry.mode, entry.uid, entry.gid)
+    as_meant = there.type is EntryType.FILE and bool(old.sha256) and digest == old.sha256 and not same
     if same and (attributes or entry.type is EntryType.SYMLINK):
         return   # it is what it is to be already
     if not force:
         kept.append(next(row for row in found.rows if row.path == path and row.kind is Kind.TAMPERED))
+        if as_meant and entry.type is EntryType.FILE and old.type is EntryType.FILE:
+            # Somebody gave it another mode or owner: it keeps them, but is no reason to go without a patch.
+            mode = there.mode & ~_SET_IDS
+            changes.append(Change(path, Action.REPLACE, replace(entry, mode=mode, uid=there.uid, gid=there.gid), old, there))
     elif EntryType.DIRECTORY in (there.type, entry.type):
         changes.append(Change(path, Action.SET, entry, old, there))
     else:

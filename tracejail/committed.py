@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -51,8 +52,15 @@ def file_errors(jail: str) -> Iterator[None]:
         cause = f"{jail}{changed.path}: it was changed in this moment; all is left as it was"
         raise InputOutputError(cause, "call it again") from None
     except OSError as error:
-        cause = f"{jail}: {os.strerror(error.errno or 0)}; all is left as it was"
-        raise InputOutputError(cause, "make room there, or see whether its file system can be written") from error
+        place = error.filename if isinstance(error.filename, str) and error.filename.startswith("/") else ""
+        cause = f"{jail}{place}: {os.strerror(error.errno or 0)}; all is left as it was"
+        raise InputOutputError(cause, _HINTS.get(error.errno or 0, "see what is there, and call it again")) from error
+
+
+_HINTS = {
+    errno.ENOSPC: "make room there", errno.EDQUOT: "the quota there is used up: make room",
+    errno.EROFS: "its file system is read-only", errno.EPERM: "may it be changed? lsattr(1) shows whether it is immutable",
+}
 
 
 def finish(at: Upkeep, path: str) -> bool:
@@ -131,13 +139,10 @@ def _put_manifest(fd: int, wanted: str, path: str) -> None:
         os.link(name, "manifest", src_dir_fd=fd, dst_dir_fd=fd)
         os.rename("manifest", path, src_dir_fd=fd)
     except OSError as error:
-        if error.errno != _OTHER_FILE_SYSTEM:
+        if error.errno != errno.EXDEV:
             raise
         os.unlink("manifest", dir_fd=fd)
         write_manifest(read_manifest(f"/proc/self/fd/{fd}/{name}"), path)
-
-
-_OTHER_FILE_SYSTEM = 18   # EXDEV
 
 
 def _digest_in(fd: int, name: str) -> str:

@@ -86,12 +86,15 @@ def times_of(host: HostRoot) -> Times:
     return give
 
 
-def with_digests(host: HostRoot, entries: list[Entry], accounts: Accounts) -> list[Entry]:
-    """The entries with size and sha256 of what the jail will hold, and with their hard links.
+def with_digests(
+    host: HostRoot, entries: list[Entry], accounts: Accounts, others: Iterable[Entry] = ()
+) -> list[Entry]:
+    """The entries with size and sha256 of what the jail will hold, and with their hard links. `others` are in it too, and
+    count for what is made of what is there.
 
     Raises InputOutputError for a source that can't be read.
     """
-    give = contents_of(host, entries, accounts)
+    give = contents_of(host, [*entries, *others], accounts)
     known: dict[str, tuple[str, int]] = {}
     done = []
     for entry in with_hard_links(host, entries):

@@ -28,16 +28,23 @@ def is_executed(entry: Entry) -> bool:
     return entry.origin is Origin.ARGV or (entry.because is not None and entry.because.syscall.startswith("exec"))
 
 
-def needs(host: HostRoot, entries: Mapping[str, Entry], changed: Collection[str]) -> Needs:
+def needs(host: HostRoot, entries: Mapping[str, Entry], changed: Collection[str], gone: Collection[str] = ()) -> Needs:
     """What the `changed` files (and links) of the host need beside the entries. Programs are looked at from their start, as
-    the search path of a program counts for its libraries. Raises InputOutputError."""
+    the search path of a program counts for its libraries. Where anything is `gone` from the host each library is looked at
+    too: one of them, loaded at run time, may need it. Raises InputOutputError."""
     new = [row for path in changed if entries[path].type is EntryType.SYMLINK for row in _led_to(host, path, entries)]
     led = {row.path for row in new if row.how == "link"}
     files = [path for path in changed if entries[path].type is EntryType.FILE]
-    if not files and not led:
+    if not files and not led and not gone:
         return Needs()
     programs = [path for path, entry in entries.items() if is_executed(entry)]
-    rows = closure_of(host, list(dict.fromkeys([*programs, *files, *led])))
+    # What was needed by a file that no program needs, as by a module, is needed still.
+    needing = {entry.via for entry in entries.values() if entry.origin is Origin.ELF_NEEDED}
+    loaded = [
+        path for path, entry in entries.items()
+        if entry.type is EntryType.FILE and (path in needing or (gone and ".so" in os.path.basename(path)))
+    ]
+    rows = closure_of(host, list(dict.fromkeys([*programs, *files, *led, *loaded])))
     names = {os.path.basename(path) for path, entry in entries.items() if entry.type is not EntryType.DIRECTORY}
     growing = {*files, *led}
     lost = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from tracejail.assemble import host_identity, with_packages, with_parents
 from tracejail.contents import with_digests
@@ -12,9 +12,10 @@ from tracejail.drift.nouns import Drift, Kind
 from tracejail.errors import InputOutputError
 from tracejail.jail.tree import open_tree
 from tracejail.looking import Look
+from tracejail.missing import check_there, staying
 from tracejail.model import Content, Entry, EntryType, JailPath, Manifest, Origin
 from tracejail.needs import Needs, needs
-from tracejail.resolve.host import GoneError, HostNode, HostRoot, inspect, xattrs
+from tracejail.resolve.host import HostNode, HostRoot, inspect, xattrs
 from tracejail.resolve.packages import Owner
 from tracejail.trial.supply import Rules
 from tracejail.trial.target import new_supply
@@ -27,22 +28,27 @@ _ORIGINS = {
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """The manifest that the jail is to have; what of the drift stays (`kept`), and why; in `needs` who needs whom."""
+    """The manifest that the jail is to have; what of the drift stays (`kept`), and why; in `needs` who needs whom. `held` is
+    what must be held with that: files whose new needs can't be had."""
 
     manifest: Manifest
     kept: tuple[Drift, ...]
     needs: Needs
+    held: Mapping[str, Drift] = field(default_factory=dict)
 
 
-def renewed(found: Look, host: HostRoot, packages: Mapping[str, Owner]) -> Renewed:
-    """The manifest of a look as the host is now. `packages` as for look().
+def renewed(
+    found: Look, host: HostRoot, packages: Mapping[str, Owner], hold: Mapping[str, Drift] | None = None, force: bool = False
+) -> Renewed:
+    """The manifest of a look as the host is now. `packages` as for look(). What is in `hold` is left as it was, and what is
+    gone from the host but should be there is too, unless `force`.
 
     Raises InputOutputError: a source can't be read, or the program itself is gone.
     """
     before: dict[str, Entry] = {entry.path: entry for entry in found.manifest.entries}
-    stay = {row.path: row for row in found.rows if row.kind in (Kind.DENIED, Kind.SHAPE)}
-    gone = [row.path for row in found.rows if row.kind is Kind.HOST_GONE]
-    _check_program(before, gone)
+    stay = {row.path: row for row in found.rows if row.kind in (Kind.DENIED, Kind.SHAPE)} | dict(hold or {})
+    gone = [row.path for row in found.rows if row.kind is Kind.HOST_GONE and row.path not in stay]
+    check_there(before, [row.path for row in found.rows if row.kind is Kind.HOST_GONE])
     entries = {path: entry for path, entry in before.items() if path not in gone}
     changed = []
     patched = {row.path for row in found.rows if row.kind is Kind.PATCHED}
@@ -52,30 +58,44 @@ def renewed(found: Look, host: HostRoot, packages: Mapping[str, Owner]) -> Renew
             entries[path] = _renewed(host, entries[path], node)
             if path in patched:
                 changed.append(path)
-    asked = needs(host, entries, changed)
-    kept = list(stay.values())
-    kept += [Drift(row.path, Kind.NEED, f"needed by {row.needed_by}, and not on the host") for row in asked.lost]
-    missed = {os.path.basename(row.path) for row in asked.rows if not row.found}
-    for path in gone:
-        if os.path.basename(path) in missed:
-            entries[path] = before[path]
-            by = next(row.needed_by for row in asked.rows if os.path.basename(row.path) == os.path.basename(path))
-            kept.append(Drift(path, Kind.HOST_GONE, f"kept, as {by} needs it still", before[path].package, before[path].version))
+    asked = needs(host, entries, changed, [path for path in gone if before[path].type is not EntryType.DIRECTORY])
+    rows = {row.path: row for row in staying(before, gone, asked, packages, force)}
+    entries |= {path: before[path] for path in rows}
+    lost = [Drift(row.path, Kind.NEED, f"needed by {row.needed_by}, and not on the host") for row in asked.lost]
     fresh, refused = _brought(host, found.manifest, entries, asked)
     entries |= fresh
-    kept += refused
-    if changed:
-        _drop_unneeded(entries, asked)
+    if changed or gone:
+        _drop_unneeded(entries, asked, {*stay, *rows})
     entries = _with_directories(host, entries, before)
     written = {place.path for place in found.manifest.written}
-    as_before = {path: before[path] for path in before if path in stay or path in written}
-    return Renewed(_assembled(found.manifest, host, entries, as_before, packages), tuple(kept), asked)
+    as_before = {path: before[path] for path in before if path in stay or path in rows or path in written}
+    manifest = _assembled(found.manifest, host, entries, as_before, packages)
+    kept = (*stay.values(), *rows.values(), *lost, *refused)
+    held = rows | {row.path: row for row in (*lost, *refused)}
+    held |= dict(_incomplete(changed, before, asked, {row.path for row in refused}))
+    return Renewed(manifest, kept, asked, held)
 
 
-def _check_program(before: Mapping[str, Entry], gone: Iterable[str]) -> None:
-    for path in gone:
-        if before[path].origin is Origin.ARGV and before[path].type is not EntryType.DIRECTORY:
-            raise GoneError(f"{path}: the program itself is gone from the host; all is left as it was", "learn it again")
+def _incomplete(
+    changed: Iterable[str], before: Mapping[str, Entry], asked: Needs, refused: Collection[str]
+) -> Iterator[tuple[str, Drift]]:
+    """The patched files of which not all that they need anew can come: without it they might not start at all."""
+    missing = {row.path: row for row in (*asked.lost, *asked.new)}
+    bad = {*refused, *(row.path for row in asked.lost)}
+    for path in dependents(bad, asked).intersection(changed):
+        need = next((row.path for row in missing.values() if row.path in bad and row.needed_by == path), min(bad))
+        words = f"the old one is kept, as the new one needs {need}, which can't be had"
+        yield path, Drift(path, Kind.PATCHED, words, before[path].package, before[path].version)
+
+
+def dependents(paths: Iterable[str], asked: Needs) -> set[str]:
+    """What needs one of the paths anew, itself or by what it needs."""
+    found = set(paths)
+    while True:
+        more = {row.needed_by for row in (*asked.new, *asked.lost) if row.path in found} - found
+        if not more:
+            return found
+        found |= more
 
 
 def _renewed(host: HostRoot, entry: Entry, node: HostNode) -> Entry:
@@ -121,9 +141,11 @@ def _brought(
     return {path: entry for path, entry in supply.ledger.entries.items() if path not in entries}, kept
 
 
-def _drop_unneeded(entries: dict[str, Entry], asked: Needs) -> None:
+def _drop_unneeded(entries: dict[str, Entry], asked: Needs, stay: Collection[str]) -> None:
     """What only the files themselves asked for, and ask for no more; and links that led to it."""
-    wanted = {row.path for row in asked.rows}
+    # A file that stays as it is may need what its namesake on the host does not.
+    stays = {entry.via for entry in entries.values()}.intersection(stay)
+    wanted = {row.path for row in asked.rows} | {path for path, entry in entries.items() if entry.via in stays} | set(stay)
     dropped = {path for path, entry in entries.items() if entry.origin is Origin.ELF_NEEDED and path not in wanted}
     for path in dropped:
         del entries[path]
@@ -155,7 +177,8 @@ def _assembled(
 ) -> Manifest:
     """`as_before` are entries that the host's files have no say in: those that are written to, and those that stay."""
     fresh = [entry for path, entry in entries.items() if path not in as_before]
-    done = [*with_digests(host, fresh, manifest.accounts), *(entry for path, entry in as_before.items() if path in entries)]
+    stays = [entry for path, entry in as_before.items() if path in entries]
+    done = [*with_digests(host, fresh, manifest.accounts, stays), *stays]
     done = [replace(entry, hard_link="") if entry.hard_link and entry.hard_link not in entries else entry for entry in done]
     identity = replace(host_identity(host), kernel=manifest.host.kernel, architecture=manifest.host.architecture)
     made = replace(manifest, host=identity, entries=tuple(sorted(done, key=lambda entry: entry.path)))

@@ -39,7 +39,7 @@ from tracejail.manifest import pieces, read_manifest
 from tracejail.model import Entry, LearnResult, Manifest
 from tracejail.needs import Needs
 from tracejail.remembered import recall, remember
-from tracejail.renewal import Renewed, renewed
+from tracejail.renewal import Renewed, dependents, renewed
 from tracejail.replaceable import read_former
 from tracejail.resolve.host import HostRoot
 from tracejail.restarts import Restart, to_restart
@@ -149,10 +149,20 @@ def _way(path: str, jail: str, fd: int, wish: Wish, hosts: Hosts, known: Stamps)
     host = hosts.open(root)
     if not found.rows and not found.touched:
         return _Way(found, host, Renewed(manifest, (), Needs()), Plan((), ()), ())
-    new = renewed(found, host, hosts.owners(root, (entry.path for entry in manifest.entries)))
+    owners = hosts.owners(root, (entry.path for entry in manifest.entries))
+    hold: dict[str, Drift] = {}
+    while True:
+        new = renewed(found, host, owners, hold, wish.force)
+        plan = plan_changes(found, new.manifest, open_tree(fd, jail), new.needs.rows, wish.force, hold)
+        # What stays as it is stays so in the manifest, and so does what is of no use without it.
+        more = {path: row for path, row in {**new.held, **plan.held}.items() if path not in hold}
+        for path in sorted(dependents(more, new.needs) - more.keys() - hold.keys()):
+            more[path] = Drift(path, Kind.PATCHED, "the old one is kept, as what the new one needs can't be put into the jail")
+        if not more:
+            break
+        hold |= more
     if new.manifest.entries == manifest.entries:
         new = replace(new, manifest=manifest)   # another name of the distribution alone is no reason
-    plan = plan_changes(found, new.manifest, open_tree(fd, jail), new.needs.rows, wish.force)
     return _Way(found, host, new, plan, upgrades([*found.rows, *needed(host, found)]))
 
 

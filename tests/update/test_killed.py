@@ -69,12 +69,14 @@ def begun(child: int, upcoming: Path) -> None:
 def test_killed_at_any_moment(quick_ground: Ground) -> None:
     ground = quick_ground
     fill(ground.host.top, "a")
+    ground.host.upgrade("data", "1", "/usr/share/data/only-a")
     words = ("--from", ground.host.top, "-j", ground.jail, "--include", "/usr/share/data")
     assert tracejail("learn", "--append", *words, "/usr/bin/hello").status == 0
     subprocess.run(["cp", "-a", str(ground.host.top), str(ground.top / "b")], check=True)
     hosts = [ground.host.top, ground.top / "b"]
     fill(hosts[1], "b")
-    (hosts[1] / "usr/share/data/only-a").unlink()
+    (hosts[1] / "usr/share/data/only-a").unlink()   # nor does its package list it
+    (hosts[1] / "var/lib/dpkg/info/data.list").write_text("")
     (hosts[1] / "usr/share/data/only-b").unlink()   # a file that no entry knows: it does not come
     states = [jailed(ground.jail)]
     lasted, wrote = [], []

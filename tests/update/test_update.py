@@ -72,6 +72,7 @@ def test_another_version_of_the_same_bytes(ground: Ground) -> None:
 def test_a_new_name_of_a_library_and_the_old_one_gone(ground: Ground) -> None:
     (ground.host.top / LIB / "libgreet.so.1.0").unlink()
     ground.host.greet('"renamed"', "7")
+    ground.host.packages["libgreet1"] = "1.0-2", [f"/{LIB}/libgreet.so.1", f"/{LIB}/libgreet.so.1.7"]
     ground.host.settle()
     update(ground)
     assert (says(ground.jail), is_current(ground)) == ("renamed world\n", True)
@@ -149,8 +150,15 @@ def test_what_was_taken_away_comes_again(ground: Ground) -> None:
     assert (says(ground.jail), is_current(ground)) == ("hello world\n", True)
 
 
-def test_gone_from_the_host(ground: Ground) -> None:
+def dropped(ground: Ground) -> None:
+    """/etc/hello.conf is gone from the host, and its package lists it no more."""
     (ground.host.top / "etc/hello.conf").unlink()
+    ground.host.packages["hello"] = "1.1", ["/usr/bin/hello"]
+    ground.host.settle()
+
+
+def test_gone_from_the_host(ground: Ground) -> None:
+    dropped(ground)
     update(ground)
     assert not (ground.jail / "etc/hello.conf").exists()
     assert is_current(ground)
@@ -229,7 +237,7 @@ def test_there_and_back(ground: Ground) -> None:
     before = digest(ground.jail), ground.manifest.read_bytes()
     needs_more(ground)
     ground.host.compile("int main(void) { return 0; }", "usr/bin/other")
-    (ground.host.top / "etc/hello.conf").unlink()
+    dropped(ground)
     update(ground)
     after = digest(ground.jail), ground.manifest.read_bytes()
     former = ground.top / ".hello.jail.upkeep"

@@ -183,7 +183,8 @@ def _updated(one: Updated, dry: bool, verbose: bool) -> list[str]:
         proven = ", proven in a copy before" if one.proof is not None else ""
         lines.append(f"{one.jail}: {would}{what}{proven}")
     elif one.renewed:
-        lines.append(f"{one.jail}: its files are current; the manifest {would or 'was '}brought over")
+        files = "none of its files was changed" if one.kept else "its files are current"
+        lines.append(f"{one.jail}: {files}; the manifest {would or 'was '}brought over")
     else:
         lines.append(f"{one.jail}: {'nothing else to bring over' if one.kept else 'current'}, {one.entries} entries")
     lines += _packages(one.packages)

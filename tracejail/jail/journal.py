@@ -122,9 +122,11 @@ def do_all(tree: Tree, fd: int, steps: Sequence[Step]) -> None:
     for count, step in enumerate(steps):
         try:
             _do(tree, fd, step)
-        except Exception:
+        except Exception as error:
             # Of those behind it some may have been done before a kill; what was never reached is not touched.
             undo_all(tree, fd, [*steps[:count], *(each for each in steps[count:] if _is_begun(tree, each))])
+            if isinstance(error, OSError):
+                error.filename = step.path
             raise
 
 
@@ -209,12 +211,14 @@ def keep_all(tree: Tree, fd: int, steps: Sequence[Step]) -> None:
 
 
 def inode_at(tree: Tree, path: str) -> int:
-    """The inode number of what lies at a path; 0 for nothing. Raises OSError."""
+    """The inode number of what lies at a path; 0 for nothing, or where no straight way leads there. Raises OSError."""
     try:
         with _parent(tree, path) as (parent, name):
             return _inode(parent, name)
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
+            return 0
+        raise
 
 
 @contextlib.contextmanager
