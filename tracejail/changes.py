@@ -117,6 +117,7 @@ def _unreachable(tree: Tree, path: str, after: Mapping[str, Entry]) -> str:
 
 _AS_MEANT = "as meant"
 _SET_IDS = 0o6000
+_XATTRS = "extended attributes"   # in the words of a look
 
 
 def _kept(entry: Entry, words: str) -> Drift:
@@ -161,7 +162,8 @@ def _other(
     same = same and (entry.type is not EntryType.FILE or digest == entry.sha256)
     attributes = (there.mode, there.uid, there.gid) == (entry.mode, entry.uid, entry.gid)
     as_meant = there.type is EntryType.FILE and bool(old.sha256) and digest == old.sha256 and not same
-    if same and (attributes or entry.type is EntryType.SYMLINK):
+    marked = any(row.path == path and _XATTRS in row.detail for row in found.rows if row.kind is Kind.TAMPERED)
+    if same and not marked and (attributes or entry.type is EntryType.SYMLINK):
         return   # it is what it is to be already
     if not force:
         kept.append(next(row for row in found.rows if row.path == path and row.kind is Kind.TAMPERED))
@@ -242,7 +244,7 @@ def steps_of(changes: Iterable[Change], tree: Tree, times: Times) -> tuple[list[
             if change.was is not None:
                 old = Attributes(change.was.mode, change.was.uid, change.was.gid, change.was.mtime_ns)
             after = attributes_of(change.entry)
-            step = replace(step, was=0, before=replace(old, xattrs=()), after=replace(after, xattrs=()))
+            step = replace(step, was=0, before=replace(old, xattrs=attributes_of(change.before).xattrs), after=after)
         else:
             if change.action is not Action.ADD:
                 step = replace(step, kept=f"o{number}")

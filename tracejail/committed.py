@@ -25,7 +25,6 @@ from tracejail.jail.journal import (
 from tracejail.jail.staging import Staging, staging
 from tracejail.jail.tree import open_tree
 from tracejail.jail.upkeep import NEXT, PENDING, Upkeep, clear, folder, has, upkeep
-from tracejail.manifest import read_manifest, write_manifest
 from tracejail.status import opened_jail
 
 BEFORE, AFTER = "before.json", "after.json"   # both manifests, in the journal's directory
@@ -74,7 +73,7 @@ def finish(at: Upkeep, path: str) -> bool:
     if journal.root != os.fstat(at.root).st_ino:
         drop(at)   # of a jail that has been made anew since
         return False
-    if os.path.realpath(journal.manifest) != os.path.realpath(path):
+    if not is_of(journal, path):
         raise UsageError(
             f"{at.jail}: an update by {journal.manifest} was killed here, and is to be finished first",
             f"tracejail update {journal.manifest}",
@@ -129,20 +128,55 @@ def _put_back(fd: int, journal: Journal, path: str) -> None:
 
 
 def _put_manifest(fd: int, wanted: str, path: str) -> None:
-    """The manifest of the state that was reached, in its place: by a rename where it is on the same file system."""
+    """The manifest with this digest into its place at once, with the owner and mode of the one that is there; a symlink stays
+    one. Raises OSError, InputOutputError."""
     if not wanted:
         return
-    name = AFTER if _digest_in(fd, AFTER) == wanted else BEFORE
+    name = next((name for name in (AFTER, BEFORE) if _digest_in(fd, name) == wanted), "")
+    if not name:
+        raise InputOutputError(f"{path}: the manifest that lay ready for it was changed; all is left as it was", "call it again")
+    path = os.path.realpath(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("manifest", dir_fd=fd)
+    _copy_manifest(fd, name, "manifest", path)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink("manifest", dir_fd=fd)
-        os.link(name, "manifest", src_dir_fd=fd, dst_dir_fd=fd)
         os.rename("manifest", path, src_dir_fd=fd)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         os.unlink("manifest", dir_fd=fd)
-        write_manifest(read_manifest(f"/proc/self/fd/{fd}/{name}"), path)
+        part = f"{path}.{os.getpid()}.part"
+        try:
+            _copy_manifest(fd, name, part, path)
+            os.rename(part, path)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+            raise
+
+
+def _copy_manifest(fd: int, name: str, part: str, like: str) -> None:
+    """A copy, as whoever edits the manifest in its place is not to change what is kept for the way back. Raises OSError."""
+    with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb") as stream:
+        text = stream.read()
+    out = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+    with open(out, "wb") as stream:
+        stream.write(text)
+        stream.flush()
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(like)
+            with contextlib.suppress(PermissionError):
+                os.fchown(out, status.st_uid, status.st_gid)
+            os.fchmod(out, status.st_mode & 0o777)
+        os.fsync(out)
+
+
+def is_of(journal: Journal, path: str) -> bool:
+    """Whether a manifest is the one of a journal, if by another name: it was moved, or is that to the byte."""
+    if os.path.realpath(journal.manifest) == os.path.realpath(path) or not os.path.exists(journal.manifest):
+        return True
+    with open(path, "rb") as stream:
+        return hashlib.sha256(stream.read()).hexdigest() in (journal.before, journal.after)
 
 
 def _digest_in(fd: int, name: str) -> str:

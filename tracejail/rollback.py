@@ -8,17 +8,17 @@ import time
 from dataclasses import replace
 
 from tracejail.changes import Action
-from tracejail.committed import carry_out, file_errors, finish, locked, read
+from tracejail.committed import carry_out, file_errors, finish, is_of, locked, read
 from tracejail.errors import UsageError
 from tracejail.jail.content import digest_of
 from tracejail.jail.journal import JOURNAL, Journal, Step, inode_at, turn, turned
 from tracejail.jail.tree import Tree, open_file, open_tree
-from tracejail.jail.upkeep import FORMER, PENDING, Upkeep, folder, has
+from tracejail.jail.upkeep import FORMER, PENDING, Upkeep, folder, has, is_pending
 from tracejail.manifest import read_manifest
 from tracejail.model import EntryType, JailPath, Manifest
 from tracejail.replaceable import read_former
 from tracejail.restarts import to_restart
-from tracejail.update import Done, Updated, Wish
+from tracejail.update import Done, Updated, Wish, interrupted, place_of_jail
 
 
 def roll_back(path: str, wish: Wish) -> Updated:
@@ -29,7 +29,9 @@ def roll_back(path: str, wish: Wish) -> Updated:
     began = time.monotonic()
     path = os.path.abspath(path)
     manifest = read_former(path)
-    jail = os.path.abspath(wish.jail or manifest.jail)
+    jail = place_of_jail(path, manifest, wish.jail)
+    if wish.dry and is_pending(jail):
+        return interrupted(path, jail, manifest)
     with locked(jail) as (_, at):
         begun = not wish.dry and _is_begun(at)
         finished = not wish.dry and finish(at, path)
@@ -71,7 +73,7 @@ def _fitting(back: Journal, tree: Tree, path: str, force: bool) -> Journal:
     Raises UsageError."""
     if back.root != os.fstat(tree.fd).st_ino:
         raise UsageError(f"{tree.name}: the jail was made anew since its last update", "there is nothing to go back to")
-    if os.path.realpath(back.manifest) != os.path.realpath(path):
+    if not is_of(back, path):
         raise UsageError(f"{tree.name}: its last update was by {back.manifest}", f"tracejail update --rollback {back.manifest}")
     with open(path, "rb") as stream:
         now = hashlib.sha256(stream.read()).hexdigest()

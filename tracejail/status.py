@@ -161,11 +161,15 @@ def report_of(path: str, manifest: Manifest, known: Stamps, wanted: Wanted, host
 
         manifest = settled(hosts.open(root), manifest).manifest
     with opened_jail(jail) as fd:
+        if is_pending(jail):
+            # Half of it is of one state, half of another: what differs from either tells nothing.
+            row = Drift("", Kind.INTERRUPTED, f"an update was killed here: tracejail update {path} finishes it")
+            return Report(path, jail, root, len(manifest.entries), (row,), status=1)
         found = look_at(path, manifest, known, fd, jail, root, wanted.full, hosts)
         rows = [*found.rows, *needed(hosts.open(root), found)]
-    if is_pending(os.path.abspath(jail)):
-        rows.insert(0, Drift("", Kind.INTERRUPTED, "an update was killed here: tracejail update finishes it"))
-    elif wanted.remember and not wanted.label:
+        if is_open(fd) and all(place.path != "/" for place in manifest.written):
+            rows.append(Drift("/", Kind.TAMPERED, f"others than its owner can write to the jail's root: chmod go-w {jail}"))
+    if wanted.remember and not wanted.label:
         remember(path, found.stamps)
     return Report(
         path, jail, root, len(manifest.entries), tuple(rows), upgrades(rows), tuple(found.beside), status=1 if rows else 0
@@ -220,6 +224,11 @@ def upgrades(rows: Iterable[Drift]) -> tuple[Upgrade, ...]:
     return tuple(Upgrade(*key, count) for key, count in sorted(found.items()))
 
 
+def is_open(fd: int) -> bool:
+    """Whether others than its owner can write to a directory."""
+    return bool(os.fstat(fd).st_mode & 0o022)
+
+
 @contextlib.contextmanager
 def opened_jail(jail: str) -> Iterator[int]:
     """A descriptor of the jail's root. Raises InputOutputError."""
@@ -252,6 +261,8 @@ def _by_stamps(path: str, known: Stamps, wanted: Wanted, hosts: Hosts) -> Report
         if known.key[:4] != key_of(path) or hosts.base(root) != known.base or is_pending(jail):
             return None
         with opened_jail(jail) as fd:
+            if is_open(fd):
+                return None
             host = hosts.open(root)
             rows = known.rows
             inside = dict(survey(fd, by_directory(rows), STRAIGHT))

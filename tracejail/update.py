@@ -19,7 +19,7 @@ from tracejail.committed import AFTER, BEFORE, carry_out, file_errors, finish, l
 from tracejail.contents import contents_of, times_of
 from tracejail.drift.nouns import Drift, Kind, Upgrade
 from tracejail.drift.stamps import Stamps
-from tracejail.errors import SourceChangedError, TracejailError
+from tracejail.errors import SourceChangedError, TracejailError, UsageError
 from tracejail.jail.build import populate
 from tracejail.jail.copy import copy_tree
 from tracejail.jail.journal import (
@@ -98,7 +98,7 @@ def update(path: str, wish: Wish, hosts: Hosts) -> Updated:
     """Bring one jail over. Raises TracejailError: nothing was changed then."""
     began = time.monotonic()
     path = os.path.abspath(path)
-    jail = os.path.abspath(wish.jail or read_former(path).jail)
+    jail = place_of_jail(path, read_former(path), wish.jail)
     if wish.dry:
         with opened_jail(jail) as fd:
             done = _dry(path, jail, fd, wish, hosts)
@@ -114,6 +114,15 @@ def update(path: str, wish: Wish, hosts: Hosts) -> Updated:
                     raise
                 hosts = Hosts()   # a package manager is at work
         return replace(done, finished=finished, seconds=time.monotonic() - began)
+
+
+def place_of_jail(path: str, manifest: Manifest, wanted: str) -> str:
+    """Where the jail is that a manifest is renewed with, whatever names lead there. Raises UsageError: it is of another jail."""
+    own, other = os.path.realpath(manifest.jail), os.path.realpath(wanted or manifest.jail)
+    if own != other and os.path.isdir(own):
+        cause = f"-j {wanted}: {path} is the manifest of {manifest.jail}, which is there, and would no longer fit that"
+        raise UsageError(cause, "give the other jail a manifest of its own: a copy whose \"jail\" says where it is")
+    return other
 
 
 # --- the way there ----------------------------------------------------------------------------------------------------
@@ -167,13 +176,18 @@ def _way(path: str, jail: str, fd: int, wish: Wish, hosts: Hosts, known: Stamps)
 
 
 def _dry(path: str, jail: str, fd: int, wish: Wish, hosts: Hosts) -> Updated:
-    way = _way(path, jail, fd, wish, hosts, recall(path))
-    kept = way.kept
     if is_pending(jail):
-        kept = (Drift("", Kind.INTERRUPTED, "an update was killed here, and would be finished first"), *kept)
+        return interrupted(path, jail, read_former(path))
+    way = _way(path, jail, fd, wish, hosts, recall(path))
     return Updated(
-        path, jail, len(way.new.manifest.entries), way.done, way.renews, kept, way.packages, status=1 if kept else 0
+        path, jail, len(way.new.manifest.entries), way.done, way.renews, way.kept, way.packages, status=1 if way.kept else 0
     )
+
+
+def interrupted(path: str, jail: str, manifest: Manifest) -> Updated:
+    """Of a jail that is half of one state and half of another nothing else can be told."""
+    row = Drift("", Kind.INTERRUPTED, f"an update was killed here: tracejail update {path} finishes it")
+    return Updated(path, jail, len(manifest.entries), kept=(row,), status=1)
 
 
 def _bring_over(path: str, stage: Staging, at: Upkeep, wish: Wish, hosts: Hosts) -> Updated:

@@ -176,6 +176,8 @@ def _updated(one: Updated, dry: bool, verbose: bool) -> list[str]:
         lines.append(f"{one.jail}: nothing was changed, as it would not be clean: {one.proof.reason}")
         lines += [f"  missing: {note.path}" for note in one.proof.missing[:_MOST]]
         return [*lines, f"  {one.proof.hint}" if one.proof.hint else "  tracejail verify shows why"]
+    if any(row.kind is Kind.INTERRUPTED for row in one.kept):
+        return [*lines, *(f"{one.jail}: {row.kind.value}: {row.detail}" for row in one.kept)]
     counts = Counter(each.action for each in one.done)
     would = "would be " if dry else ""
     if counts:

@@ -20,7 +20,7 @@ from typing import Any
 from tracejail.errors import InputOutputError
 from tracejail.kernel.paths import BENEATH, NO_MAGICLINKS, NO_SYMLINKS, NO_XDEV, openat2
 
-from .tree import Attributes, Tree, set_file
+from .tree import Attributes, Tree, open_tree, set_file
 from .upkeep import FORMER, NEXT, PENDING, Upkeep, clear, folder, move
 
 JOURNAL, TURNED = "journal.json", "rollback.json"
@@ -254,11 +254,8 @@ def copy_in(fd: int, root: int, steps: Sequence[Step]) -> None:
     for step in steps:
         place = step.path.lstrip("/")
         if step.after is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.chown(place, step.after.uid, step.after.gid, dir_fd=root, follow_symlinks=False)
-                os.chmod(place, step.after.mode, dir_fd=root)
-                if step.after.mtime_ns is not None:
-                    os.utime(place, ns=(step.after.mtime_ns, step.after.mtime_ns), dir_fd=root)
+            with contextlib.suppress(InputOutputError):   # what the copy has not
+                set_file(open_tree(root, "the copy: "), step.path, step.after)
             continue
         if step.kept and not step.directory:
             with contextlib.suppress(FileNotFoundError):

@@ -341,7 +341,9 @@ def remove(tree: Tree, path: str) -> None:
 
 
 def _give(fd: int | str, attributes: Attributes) -> None:
-    os.chown(fd, attributes.uid, attributes.gid)
+    status = os.stat(fd)
+    if (status.st_uid, status.st_gid) != (attributes.uid, attributes.gid):
+        os.chown(fd, attributes.uid, attributes.gid)   # takes file capabilities away: they come after it
     os.chmod(fd, attributes.mode)
     for name, value in attributes.xattrs:
         with contextlib.suppress(OSError):  # a file system without that kind of attribute keeps the rest

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tracejail.errors import InputOutputError
+from tracejail.kernel.paths import is_mounted
 from tracejail.kernel.syscalls import syscall
 
 from .remove import remove_tree
@@ -40,7 +41,8 @@ def name_in_root(root: int) -> list[str]:
 
 
 def is_pending(jail: str) -> bool:
-    """Whether an update of this jail (an absolute path) was killed after it was committed."""
+    """Whether an update of this jail was killed after it was committed."""
+    jail = os.path.realpath(jail)
     return os.path.isdir(f"{_place(jail)}/{_name(jail)}/{PENDING}")
 
 
@@ -53,10 +55,15 @@ def _place(jail: str) -> str:
 
 
 def _is_mount_point(path: str) -> bool:
+    # Not by st_dev: a bind mount of the same file system is one too, and takes no rename across it.
     try:
-        return os.stat(path).st_dev != os.stat(os.path.dirname(path) or "/").st_dev
+        above = os.open(os.path.dirname(path) or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        return is_mounted(above, os.path.basename(path))
+    finally:
+        os.close(above)
 
 
 @contextlib.contextmanager

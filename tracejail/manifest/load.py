@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
+import os
+import stat
 import sys
 import types
 import typing
@@ -26,13 +28,23 @@ _HINT = "learn it again, or take the file from a backup"
 def read_manifest(path: str) -> Manifest:
     """Raises ManifestError, InputOutputError."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=_opened) as stream:
             return _load(_bounded(stream), path)
     except OSError as error:
         cause = error.strerror or str(error)
         if isinstance(error, FileNotFoundError | IsADirectoryError):
             raise ManifestError(f"{path}: {cause}", "name a manifest that tracejail learn has written") from None
         raise InputOutputError(f"{path}: {cause}", "see whether the file can be read") from None
+
+
+def _opened(path: str, flags: int) -> int:
+    """A descriptor of a regular file; nothing waits for who would write to a FIFO. Raises ManifestError, OSError."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = stat.S_IFMT(os.fstat(fd).st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        os.close(fd)
+        raise ManifestError(f"{path}: is no regular file", "name a manifest that tracejail learn has written")
+    return fd
 
 
 def _bounded(stream: TextIO) -> Callable[[int], str]:
