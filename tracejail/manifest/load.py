@@ -38,12 +38,13 @@ def read_manifest(path: str) -> Manifest:
 
 
 def _opened(path: str, flags: int) -> int:
-    """A descriptor of a regular file; nothing waits for who would write to a FIFO. Raises ManifestError, OSError."""
+    """A descriptor of a regular file or a pipe; nothing waits for who would write to a FIFO. Raises ManifestError, OSError."""
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     kind = stat.S_IFMT(os.fstat(fd).st_mode)
-    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+    if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO):
         os.close(fd)
         raise ManifestError(f"{path}: is no regular file", "name a manifest that tracejail learn has written")
+    os.set_blocking(fd, True)   # one that nobody has open for writing is at its end at once
     return fd
 
 
