@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
-
-import pytest
 
 from tests.audit.scores import SERVERS, copied, debootstrapped, learned, of_tree, private_host, scratch
 
 
-@pytest.mark.skipif(shutil.which("jk_init") is None, reason="jailkit is not installed")
 def test_learned_jails_are_better() -> None:
     with scratch() as top, ThreadPoolExecutor(1) as beside:
         tree = beside.submit(debootstrapped, top, True)
