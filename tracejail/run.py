@@ -25,7 +25,6 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SET_ID = 0o6000
 _UMASK = 0o077
-_NOBODY = (1 << 32) - 1               # no user: "leave as it is" of setresuid(2)
 _UNLIMITED = 1 << 63
 # Whose they are says who calls, and not who is to be: a user's shell is no part of a service.
 _OF_CALLER = frozenset(("PATH", "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "PWD", "OLDPWD", "LD_PRELOAD", "LD_LIBRARY_PATH"))
@@ -123,8 +122,6 @@ def _prepare(options: RunOptions) -> tuple[Confinement, int]:
     if not options.user and not options.allow_root:
         raise RunError("no user is named, and root is not confined by a chroot", "-u USER; or --allow-root, if it must be")
     user = find_identity(host, options.user)
-    if not 0 <= user.uid < _NOBODY or not 0 <= user.gid < _NOBODY:
-        raise RunError(f"-u {options.user}: no such user", "numbers are less than 4294967295")
     if not user.uid and not options.allow_root:
         raise RunError(f"{options.user or 'root'} is user 0, which is not confined by a chroot", "another -u; or --allow-root")
     if options.uid not in (-1, user.uid):
@@ -229,7 +226,7 @@ def _isolation(options: RunOptions, jail: str, root: int) -> Isolation | None:
             raise UsageError("/, to be written: that is all of the jail", "name the places that it writes to; or no --isolate")
         if not path.startswith("/") or _opened(root, path) is None:
             raise UsageError(f"{path}, to be written: is not in the jail", "name a directory as seen from the jail's root")
-    devices = tuple((device, path) for device, path in host_devices(open_host_root("/")) if os.path.lexists(jail + path))
+    devices = tuple(row for row in host_devices(open_host_root("/")) if os.path.lexists(jail + row[1]))
     return Isolation(
         network=options.private_network, processes=options.private_processes, written=options.written, devices=devices,
         mounts=wanted, sockets=sockets,
